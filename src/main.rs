@@ -1,2 +1,69 @@
-//! placeholder
-fn main() {}
+//! The `hanok` program: reads the command line, starts the runtime, runs one command.
+//!
+//! The only place that starts a tokio runtime, and the only one that changes the environment, before any thread exists.
+
+mod app;
+mod client;
+mod commands;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use commands::error::CommandError;
+
+/// Serves machine-learning models behind Triton's protocols, and talks to any server that does.
+#[derive(Debug, Parser)]
+#[command(name = "hanok", version, propagate_version = true, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a repository of models over HTTP, gRPC and a metrics port
+    Serve(Box<commands::serve::ServeArguments>),
+    /// Send one inference request to any v2 server and print the answer
+    Infer(commands::infer::InferArguments),
+    /// List, show, load and unload the models of any v2 server
+    Models(commands::models::ModelsArguments),
+    /// Measure a model on any v2 server: closed loop by concurrency, open loop by arrival rate
+    Bench(commands::bench::BenchArguments),
+    /// Tell what was found on this machine, what serves what, and what is missing
+    Doctor(commands::doctor::DoctorArguments),
+}
+
+fn main() -> ExitCode {
+    app::switch_off_library_telemetry();
+    let command_line = CommandLine::parse();
+    let result = match command_line.command {
+        Command::Serve(arguments) => commands::serve::run(&arguments),
+        Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Infer(arguments) => on_one_thread(commands::infer::run(arguments)),
+        Command::Models(arguments) => on_one_thread(commands::models::run(arguments)),
+        Command::Bench(arguments) => on_one_thread(commands::bench::run(arguments)),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            #[allow(clippy::print_stderr, reason = "this is where a command's failure is told")]
+            {
+                eprintln!("error: {error}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a client's command: one thread is enough, and cheap.
+fn on_one_thread(
+    command: impl Future<Output = Result<ExitCode, CommandError>>,
+) -> Result<ExitCode, CommandError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::failed(format!("the asynchronous runtime could not be started: {error}")))?
+        .block_on(command)
+}

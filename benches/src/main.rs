@@ -1,2 +1,93 @@
-//! placeholder
-fn main() {}
+//! Runs a suite of measurements by name, and holds the processes that the suites start besides the server.
+//!
+//! Not the load generator: that is `hanok bench`, the one that users run. The invariant: every figure comes from the
+//! run that prints it; nothing is quoted from another machine or another day.
+
+mod bare_loop;
+mod child;
+mod core_suite;
+mod figure;
+mod floor_grpc;
+mod floor_http;
+mod generator;
+mod machine;
+mod model_repository;
+mod overload;
+mod record;
+mod server;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Why a suite or one of its parts could not be run; a text for the person who started it.
+pub(crate) type Problem = String;
+
+/// Measures the server and its floors.
+#[derive(Debug, Parser)]
+#[command(name = "benches/run")]
+struct Arguments {
+    #[command(subcommand)]
+    suite: Suite,
+}
+
+/// Where things are and how long to measure.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The server under test.
+    #[arg(long, default_value = "target/release/hanok")]
+    hanok: PathBuf,
+    /// The program whose `bench` command makes the load; without it the server under test.
+    #[arg(long)]
+    generator: Option<PathBuf>,
+    /// The example models.
+    #[arg(long, default_value = "models")]
+    models: PathBuf,
+    /// Models built by `tests/models/collect.py`.
+    #[arg(long, env = "HANOK_TEST_MODELS", default_value = ".hanok/test-models")]
+    test_models: PathBuf,
+    /// The ONNX Runtime library; without it the server's own search decides.
+    #[arg(long, env = "ORT_DYLIB_PATH")]
+    onnxruntime_library: Option<PathBuf>,
+    /// Rounds; figures are medians over them.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Measure only the parts whose name contains one of these.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Where the record goes.
+    #[arg(long, default_value = "benches/results")]
+    results: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Suite {
+    /// Every figure of the serving core against its target; exit status 0 when all hold.
+    Core(Options),
+    /// (Internal) the least an HTTP server must do.
+    #[command(hide = true)]
+    FloorHttp,
+    /// (Internal) the least a gRPC server must do.
+    #[command(hide = true)]
+    FloorGrpc,
+    /// (Internal) ONNX Runtime in a loop, without a server.
+    #[command(hide = true)]
+    BareLoop(bare_loop::BareLoopArguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().suite {
+        Suite::Core(options) => core_suite::run(&options),
+        Suite::FloorHttp => floor_http::serve().map(|()| ExitCode::SUCCESS),
+        Suite::FloorGrpc => floor_grpc::serve().map(|()| ExitCode::SUCCESS),
+        Suite::BareLoop(arguments) => bare_loop::run(&arguments).map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|problem| {
+        eprintln!("error: {problem}");
+        ExitCode::FAILURE
+    })
+}

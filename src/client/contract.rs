@@ -86,6 +86,15 @@ pub(crate) struct InferenceCall {
     pub(crate) outputs: Vec<String>,
     /// Ask for the best classes of each output instead of its values.
     pub(crate) classification: Option<u32>,
+    /// Time-out that the server is asked to keep (the parameter `timeout`).
+    pub(crate) timeout: Option<std::time::Duration>,
+}
+
+impl InferenceCall {
+    /// The time-out in the unit of the protocol.
+    pub(super) fn timeout_microseconds(&self) -> Option<u64> {
+        self.timeout.map(|timeout| u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX))
+    }
 }
 
 /// An answer.

@@ -49,10 +49,17 @@ pub(crate) fn encode_request(call: &InferenceCall, encoding: Encoding) -> Result
     let mut message = Map::new();
     message.insert("inputs".to_owned(), Value::Array(inputs));
     let outputs: Vec<Value> = call.outputs.iter().map(|name| output_member(name, call.classification, binary)).collect();
+    let mut parameters = Map::new();
+    if let Some(microseconds) = call.timeout_microseconds() {
+        parameters.insert("timeout".to_owned(), Value::from(microseconds));
+    }
     if !outputs.is_empty() {
         message.insert("outputs".to_owned(), Value::Array(outputs));
     } else if binary {
-        message.insert("parameters".to_owned(), json!({"binary_data_output": true}));
+        parameters.insert("binary_data_output".to_owned(), Value::Bool(true));
+    }
+    if !parameters.is_empty() {
+        message.insert("parameters".to_owned(), Value::Object(parameters));
     }
     let mut body = serde_json::to_vec(&Value::Object(message)).map_err(|error| ClientError::reply(error.to_string()))?;
     let json_length = binary.then_some(body.len());
@@ -147,7 +154,9 @@ pub(super) fn checked(tensor: TensorContract, data: Bytes) -> Result<TensorValue
 
 /// Reads a model's metadata.
 pub(crate) fn decode_contract(message: &Value) -> Result<ModelContract, ClientError> {
-    let side = |key: &str| message[key].as_array().into_iter().flatten().map(tensor_contract).collect();
+    let side = |key: &str| -> Result<Vec<TensorContract>, ClientError> {
+        message[key].as_array().into_iter().flatten().map(tensor_contract).collect()
+    };
     let versions = message["versions"].as_array().into_iter().flatten();
     Ok(ModelContract {
         name: message["name"].as_str().unwrap_or_default().to_owned(),

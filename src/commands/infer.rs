@@ -110,5 +110,6 @@ fn call(arguments: &InferArguments, contract: &ModelContract) -> Result<Inferenc
         inputs,
         outputs,
         classification: arguments.classification,
+        timeout: None,
     })
 }

@@ -155,7 +155,6 @@ fn headline(contract: &ModelContract) -> String {
 fn show_text(contract: &ModelContract, config: Option<Value>) -> String {
     let mut text = contract_table(contract);
     match config {
-        Some(Value::String(config)) => text.push_str(&format!("\nconfiguration\n{config}\n")),
         Some(config) => text.push_str(&format!("\nconfiguration\n{config:#}\n")),
         None => text.push_str("\nthe server shows no configuration of this model\n"),
     }

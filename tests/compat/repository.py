@@ -14,6 +14,7 @@ def fill(repository: ModelRepository) -> ModelRepository:
     for kind in DATA_TYPES:
         repository.add(f"identity_{kind.lower()}", inputs=[("INPUT0", kind, [-1])])
     repository.add("identity_unbatched", inputs=[("INPUT0", "FP32", [-1, -1])], max_batch_size=0)
+    repository.add("identity_text", inputs=[("INPUT0", "BYTES", [1])])
     repository.add("identity_two", inputs=[("INPUT0", "FP32", [-1]), ("INPUT1", "INT32", [-1])])
     repository.add("labelled", inputs=[("INPUT0", "FP32", [4])], output_extra={"OUTPUT0": 'label_filename: "labels.txt"'}, files={"labels.txt": LABELS})
     repository.add("unlabelled", inputs=[("INPUT0", "FP32", [4])], max_batch_size=0)

@@ -117,6 +117,12 @@ def check_http(reply: Reply, wanted: dict):
     if "members" in wanted:
         found = list(parsed(head, shown))
         expect(found == wanted["members"], f"expected the members {wanted['members']} in this order, got {found}")
+    for path, members in wanted.get("members_at", {}).items():
+        found = list(within(parsed(head, shown), path))
+        expect(set(members) <= set(found), f"expected the members {members} at {path}, got {found}")
+    for path, elements in wanted.get("in_order", {}).items():
+        found = [element for element in within(parsed(head, shown), path) if element in elements]
+        expect(found == elements, f"expected {elements} in this order at {path}, got {found}")
     if "lacks" in wanted:
         value = parsed(head, shown)
         expect(not set(wanted["lacks"]) & set(value), f"members {wanted['lacks']} should be absent: {shown}")
@@ -124,6 +130,16 @@ def check_http(reply: Reply, wanted: dict):
         expect(wanted["contains"].encode() in body, f"expected {wanted['contains']!r} in {shown}")
     if "tensors" in wanted:
         check_tensors(parsed(head, shown), tail, wanted["tensors"], shown)
+
+
+def within(value, path: str):
+    """The value at `a.0.b`; the empty path is the whole."""
+    for part in filter(None, path.split(".")):
+        try:
+            value = value[int(part) if isinstance(value, list) else part]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise Mismatch(f"nothing at {path}: {str(value)[:300]}") from None
+    return value
 
 
 def parsed(body: bytes, shown: str):

@@ -69,7 +69,8 @@ class HanokServer:
 
     def _await_addresses(self):
         match = self.await_true(lambda: _PORTS.search(self.log()), "ports in the log", self.start_seconds)
-        self.http, self.grpc, self.metrics_address = match.groups()
+        addresses = (address.replace("0.0.0.0", "127.0.0.1").rstrip(",") for address in match.groups())
+        self.http, self.grpc, self.metrics_address = addresses
 
     def await_true(self, condition, what: str, seconds: float = 10):
         """Polls until `condition()` is true and returns its value; fails with the log when the time is over."""

@@ -4,6 +4,7 @@
 
 mod completion;
 mod config;
+mod element_type;
 mod error;
 mod json;
 mod load;

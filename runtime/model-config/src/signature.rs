@@ -9,6 +9,8 @@ use hanok_tensor::DataType;
 pub struct ModelSignature {
     /// Inputs in the graph's order, without those that have a stored value.
     pub inputs: Vec<SignatureTensor>,
+    /// Inputs that have a stored value, which a request may replace; a configuration may name them and need not.
+    pub overridable_inputs: Vec<SignatureTensor>,
     /// Outputs in the graph's order.
     pub outputs: Vec<SignatureTensor>,
 }

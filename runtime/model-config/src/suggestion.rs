@@ -13,6 +13,10 @@ fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Opt
     if name.is_empty() || name.len() > LONGEST {
         return None;
     }
+    let candidates: Vec<_> = candidates.into_iter().collect();
+    if let Some((_, alias)) = ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name)) {
+        return candidates.into_iter().find(|candidate| candidate == alias);
+    }
     let allowed = (name.chars().count() / 3).max(1);
     candidates
         .into_iter()
@@ -23,20 +27,37 @@ fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance, ignoring ASCII case, by the two-row form of Wagner and Fischer (1974).
+/// Names that other tools use for what has a different name here.
+const ALIASES: [(&str, &str); 8] = [
+    ("TYPE_FLOAT", "TYPE_FP32"),
+    ("TYPE_FLOAT16", "TYPE_FP16"),
+    ("TYPE_FLOAT32", "TYPE_FP32"),
+    ("TYPE_FLOAT64", "TYPE_FP64"),
+    ("TYPE_DOUBLE", "TYPE_FP64"),
+    ("TYPE_BFLOAT16", "TYPE_BF16"),
+    ("TYPE_BYTES", "TYPE_STRING"),
+    ("TYPE_INT", "TYPE_INT32"),
+];
+
+/// Number of insertions, deletions, substitutions and swaps of neighbours, ignoring ASCII case: the optimal string
+/// alignment distance (Damerau 1964; Levenshtein 1966).
 fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().map(|letter| letter.to_ascii_lowercase()).collect();
-    let mut previous: Vec<usize> = (0..=right.len()).collect();
-    let mut current = vec![0; right.len() + 1];
-    for (row, letter) in left.chars().map(|letter| letter.to_ascii_lowercase()).enumerate() {
-        current[0] = row + 1;
-        for (column, &other) in right.iter().enumerate() {
-            let substituted = previous[column] + usize::from(letter != other);
-            current[column + 1] = substituted.min(previous[column + 1] + 1).min(current[column] + 1);
+    let letters = |text: &str| text.chars().map(|letter| letter.to_ascii_lowercase()).collect::<Vec<char>>();
+    let (left, right) = (letters(left), letters(right));
+    let mut rows = vec![vec![0; right.len() + 1]; left.len() + 1];
+    rows[0] = (0..=right.len()).collect();
+    for row in 1..=left.len() {
+        rows[row][0] = row;
+        for column in 1..=right.len() {
+            let differs = usize::from(left[row - 1] != right[column - 1]);
+            let mut best = (rows[row - 1][column - 1] + differs).min(rows[row - 1][column] + 1).min(rows[row][column - 1] + 1);
+            if row > 1 && column > 1 && left[row - 1] == right[column - 2] && left[row - 2] == right[column - 1] {
+                best = best.min(rows[row - 2][column - 2] + 1);
+            }
+            rows[row][column] = best;
         }
-        std::mem::swap(&mut previous, &mut current);
     }
-    previous[right.len()]
+    rows[left.len()][right.len()]
 }
 
 #[cfg(test)]
@@ -53,5 +74,8 @@ mod tests {
         assert_eq!(nearest("scheduler", fields), None);
         assert_eq!(edit_distance("kitten", "sitting"), 3);
         assert_eq!(edit_distance("", "abc"), 3);
+        assert_eq!(edit_distance("inptu", "Input"), 1);
+        assert_eq!(nearest("TYPE_FLOAT64", ["TYPE_INT64", "TYPE_FP64"]), Some("TYPE_FP64"));
+        assert_eq!(nearest("TYPE_FLOAT64", ["name"]), None);
     }
 }

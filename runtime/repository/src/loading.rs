@@ -165,12 +165,12 @@ fn graph_signature(folder: &ModelFolder, file_name: &str) -> Result<Option<Model
     Ok(None)
 }
 
-fn read_labels(config: &ModelConfig, directory: &Path) -> Result<Vec<Option<Vec<String>>>, ServingError> {
+fn read_labels(config: &ModelConfig, directory: &Path) -> Result<Vec<Vec<String>>, ServingError> {
     let mut cache: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut labels = Vec::with_capacity(config.outputs.len());
     for output in &config.outputs {
         let Some(name) = output.label_filename.as_deref() else {
-            labels.push(None);
+            labels.push(Vec::new());
             continue;
         };
         if !cache.contains_key(name) {
@@ -183,7 +183,7 @@ fn read_labels(config: &ModelConfig, directory: &Path) -> Result<Vec<Option<Vec<
             })?;
             cache.insert(name, text.lines().map(|line| line.trim_end().to_owned()).collect());
         }
-        labels.push(cache.get(name).cloned());
+        labels.push(cache.get(name).cloned().unwrap_or_default());
     }
     Ok(labels)
 }

@@ -22,8 +22,8 @@ pub struct ReadyVersion {
     pub version_text: Box<str>,
     /// Its configuration.
     pub config: Arc<ModelConfig>,
-    /// Labels per output, where the configuration names a label file.
-    pub labels: Vec<Option<Vec<String>>>,
+    /// Class labels per output; empty where the configuration names no label file.
+    pub labels: Vec<Vec<String>>,
     /// Its scheduler; requests go in here.
     pub scheduler: ModelScheduler,
     /// Its counters.

@@ -1,1 +1,27 @@
-//! placeholder
+//! The front doors: HTTP, gRPC and metrics, with admission before them and a graceful end behind.
+//!
+//! Nothing is decided here about models, batches or bytes on the wire: doors take requests in, ask the protocol crate
+//! what they mean, the repository who serves them, and write what comes back. The invariants: a refusal costs less than
+//! parsing a tensor; no wait is without a limit; every task has an owner that joins it.
+
+mod admission;
+mod connection;
+mod description;
+mod grpc;
+mod http;
+mod inference;
+mod lifecycle;
+mod limits;
+mod management;
+mod metrics_port;
+mod operations;
+mod process_memory;
+mod server;
+mod state;
+
+pub use admission::{Admission, Permit};
+pub use lifecycle::{Lifecycle, Stage};
+pub use limits::Limits;
+pub use management::Management;
+pub use server::{BindError, Endpoints, RunningServer};
+pub use state::{Behaviour, ServerIdentity, ServerState};

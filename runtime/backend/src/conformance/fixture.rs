@@ -128,8 +128,8 @@ impl Fixture {
         })
     }
 
-    /// A fixture from a model's folder: `config.pbtxt` (may be absent), `model.onnx`, and the samples of
-    /// `golden*.json` that are for `version`. With `backend`, the configured backend is replaced by it.
+    /// A fixture from a model's folder: `config.pbtxt` and `model.onnx` (one of them may be absent), and the samples
+    /// of `golden*.json` that are for `version`. With `backend`, the configured backend is replaced by it.
     ///
     /// A golden file is a list of `{"version", "request": {"inputs"}, "response": {"outputs"}, "tolerance": {"absolute",
     /// "relative"}}`, tensors in the protocol's JSON form; a bare `NaN` stands for itself.
@@ -144,11 +144,14 @@ impl Fixture {
             Err(error) => return Err(format!("config.pbtxt of {name}: {error}")),
         };
         let file = directory.join(version.to_string()).join("model.onnx");
-        let bytes = std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let signature = read_onnx_signature(&bytes).map_err(|error| format!("{name}: {error}"))?.signature;
         let mut facts = CompletionFacts::new(name);
-        facts.model_files.push("model.onnx".to_owned());
-        let loaded = load_config(&text, &facts, Some(&signature)).map_err(|error| format!("{name}: {error}"))?;
+        let mut signature = None;
+        if file.exists() {
+            let bytes = std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+            signature = Some(read_onnx_signature(&bytes).map_err(|error| format!("{name}: {error}"))?.signature);
+            facts.model_files.push("model.onnx".to_owned());
+        }
+        let loaded = load_config(&text, &facts, signature.as_ref()).map_err(|error| format!("{name}: {error}"))?;
         let mut config = loaded.config;
         if let Some(backend) = backend {
             backend.clone_into(&mut config.backend);
@@ -158,7 +161,7 @@ impl Fixture {
             config: Arc::new(config),
             version,
             model_directory: directory.to_owned(),
-            model_file: Some("model.onnx".to_owned()),
+            model_file: signature.map(|_| "model.onnx".to_owned()),
             settings: BTreeMap::new(),
             samples,
         })

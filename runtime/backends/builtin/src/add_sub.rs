@@ -10,6 +10,7 @@ use hanok_tensor::{AlignedBuffer, DataType};
 
 use crate::arithmetic::{self, Operation};
 use crate::decimal_strings;
+use crate::identity::check_content;
 
 pub(crate) fn validate(config: &ModelConfig) -> Result<(), ServingError> {
     let name = &config.name;
@@ -66,8 +67,8 @@ pub(crate) fn execute(batch: &mut Batch<'_>) -> Result<(), ServingError> {
         let data = if output.data_type == DataType::Bytes {
             Bytes::from(decimal_strings::combine(operation, names, left, right)?)
         } else {
-            check_length(names[0], output.data_type, &shape, left)?;
-            check_length(names[1], output.data_type, &shape, right)?;
+            check_content(names[0], output.data_type, &shape, left)?;
+            check_content(names[1], output.data_type, &shape, right)?;
             let mut buffer = AlignedBuffer::zeroed(left.len());
             arithmetic::combine(output.data_type, operation, left, right, &mut buffer);
             buffer.into_bytes()
@@ -75,19 +76,4 @@ pub(crate) fn execute(batch: &mut Batch<'_>) -> Result<(), ServingError> {
         batch.set_output(index, output.data_type, shape.clone(), data);
     }
     Ok(())
-}
-
-fn check_length(
-    name: &str,
-    data_type: DataType,
-    shape: &hanok_tensor::Shape,
-    data: &[u8],
-) -> Result<(), ServingError> {
-    match shape.byte_size(data_type) {
-        Ok(Some(expected)) if expected != data.len() => Err(ServingError::invalid(format!(
-            "input `{name}` must have `{expected}` bytes for its shape `{shape}`, got `{}`",
-            data.len()
-        ))),
-        _ => Ok(()),
-    }
 }

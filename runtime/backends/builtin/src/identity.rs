@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use hanok_backend::{Batch, ServingError, client_output_shape, model_input_shape};
 use hanok_model_config::ModelConfig;
+use hanok_tensor::{DataType, Shape, count_bytes_elements};
 
 pub(crate) fn validate(config: &ModelConfig) -> Result<(), ServingError> {
     let name = &config.name;
@@ -51,6 +52,7 @@ pub(crate) fn execute(batch: &mut Batch<'_>) -> Result<(), ServingError> {
                 output.name, declared.name
             )));
         };
+        check_content(&declared.name, output.data_type, &input.shape, input.data)?;
         let shape = model_input_shape(declared, &input.shape, config.batches())
             .and_then(|shape| client_output_shape(output, &shape, config.batches()))
             .ok_or_else(|| {
@@ -67,4 +69,20 @@ pub(crate) fn execute(batch: &mut Batch<'_>) -> Result<(), ServingError> {
         batch.set_output(index, output.data_type, shape, data);
     }
     Ok(())
+}
+
+/// The bytes must be what the shape says, or an answer would contradict itself.
+pub(crate) fn check_content(name: &str, data_type: DataType, shape: &Shape, data: &[u8]) -> Result<(), ServingError> {
+    let fits = match shape.byte_size(data_type) {
+        Ok(Some(expected)) => expected == data.len(),
+        Ok(None) => shape.element_count().is_ok_and(|count| count_bytes_elements(data) == Ok(count)),
+        Err(_) => false,
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(ServingError::invalid(format!(
+        "the `{}` bytes of input `{name}` are not a {data_type} tensor of shape `{shape}`",
+        data.len()
+    )))
 }

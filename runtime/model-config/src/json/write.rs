@@ -22,7 +22,9 @@ pub fn to_json(config: &wire::ModelConfig) -> Json {
 fn message_to_json(message: &DynamicMessage) -> Json {
     let descriptor = prost_reflect::ReflectMessage::descriptor(message);
     let mut members = Map::new();
-    for field in descriptor.fields() {
+    // Not `descriptor.fields()`, which goes by number: readers expect the order of the .proto file.
+    for field in &descriptor.descriptor_proto().field {
+        let Some(field) = descriptor.get_field_by_name(field.name()) else { continue };
         if field.supports_presence() && !message.has_field(&field) {
             continue;
         }

@@ -96,6 +96,19 @@ impl<'a> JsonCursor<'a> {
         found
     }
 
+    /// Enters the outermost object, which is the only kind of document that the protocol has.
+    pub(crate) fn enter_document(&mut self) -> Result<(), ServingError> {
+        if self.enter_object() {
+            return Ok(());
+        }
+        if self.at >= self.bytes.len() {
+            return Err(self.fail(fault::EMPTY));
+        }
+        self.skip_value()?;
+        self.finish()?;
+        Err(ServingError::malformed("Unable to parse request: expected a JSON object"))
+    }
+
     /// Enters an object if one is next; nothing is consumed otherwise.
     pub(crate) fn enter_object(&mut self) -> bool {
         self.take(b'{')

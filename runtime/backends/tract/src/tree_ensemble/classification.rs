@@ -23,19 +23,34 @@ pub(crate) struct ClassificationEnsemble<T> {
     base_values: Vec<T>,
 }
 
+/// The label of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Label {
+    /// The label of the class with this index.
+    Class(usize),
+    /// Two classes with weights for both, or one class: ONNX Runtime answers 0 or 1, whatever the labels are
+    /// (with texts as labels, the text with that index).
+    Sign(bool),
+}
+
 /// How the second score of two classes is made from the only one (ONNX Runtime's `add_second_class`).
 #[derive(Clone, Copy)]
 enum SecondScore {
     Complement,
-    NegatedFirst,
-    NegatedSecond,
+    Negated,
     Absent,
 }
 
-/// Scores of the classes of one row while they are finished: at most two for two classes, else all.
+/// Scores of one or two classes while they are finished. One that is not present counts as zero in the end.
 struct Pair<T> {
     values: [T; 2],
     present: [bool; 2],
+}
+
+impl<T: Number> Pair<T> {
+    fn singles(&self) -> [f32; 2] {
+        [0, 1].map(|class| if self.present[class] { self.values[class].to_single() } else { 0.0 })
+    }
 }
 
 impl<T: Number> ClassificationEnsemble<T> {
@@ -72,12 +87,12 @@ impl<T: Number> ClassificationEnsemble<T> {
         self.layout.memory_bytes()
     }
 
-    /// Predicts `rows` (`[rows, columns]`): the index of the class into `labels`, scores into `output`
+    /// Predicts `rows` (`[rows, columns]`): the class into `labels`, scores into `output`
     /// (`[rows, classes]`).
     ///
     /// # Panics
     /// When `columns` is below [`Self::columns`], or an output is shorter than the rows need.
-    pub(crate) fn predict(&self, rows: &[T], columns: usize, labels: &mut [u32], output: &mut [f32]) {
+    pub(crate) fn predict(&self, rows: &[T], columns: usize, labels: &mut [Label], output: &mut [f32]) {
         let classes = self.classes;
         self.layout.evaluate::<Add>(rows, columns, |row, scores| {
             let output = &mut output[row * classes..(row + 1) * classes];
@@ -85,8 +100,8 @@ impl<T: Number> ClassificationEnsemble<T> {
         });
     }
 
-    fn finish_many(&self, scores: &RowScores<'_, T>, output: &mut [f32]) -> u32 {
-        let mut best: Option<(u32, T)> = None;
+    fn finish_many(&self, scores: &RowScores<'_, T>, output: &mut [f32]) -> Label {
+        let mut best: Option<(usize, T)> = None;
         for (class, value) in output.iter_mut().enumerate() {
             let mut score = scores.values[class];
             let mut present = scores.present.is_none_or(|present| present[class]);
@@ -95,15 +110,15 @@ impl<T: Number> ClassificationEnsemble<T> {
                 present = true;
             }
             if present && best.is_none_or(|(_, highest)| score > highest) {
-                best = Some((u32::try_from(class).unwrap_or(0), score));
+                best = Some((class, score));
             }
             *value = if present { score.to_single() } else { 0.0 };
         }
         self.post_transform.apply(output);
-        best.map_or(0, |(class, _)| class)
+        Label::Class(best.map_or(0, |(class, _)| class))
     }
 
-    fn finish_two(&self, scores: &RowScores<'_, T>, output: &mut [f32]) -> u32 {
+    fn finish_two(&self, scores: &RowScores<'_, T>, output: &mut [f32]) -> Label {
         let mut pair = Pair { values: [T::ZERO; 2], present: [false; 2] };
         match self.single_class {
             Some(class) => (pair.values[class.min(1)], pair.present[class.min(1)]) = (scores.values[0], true),
@@ -122,13 +137,8 @@ impl<T: Number> ClassificationEnsemble<T> {
 
     /// Adds base values where the operator has one class; returns the number of scores.
     fn add_base_to_one(&self, pair: &mut Pair<T>) -> usize {
-        match self.base_values[..] {
-            [base] => pair.values[0] += base,
-            [_, base] => {
-                pair.values[0] += base;
-                return 1;
-            }
-            _ => {}
+        if let [base] | [_, base] = self.base_values[..] {
+            pair.values[0] += base;
         }
         pair.present[0] = true;
         1
@@ -139,8 +149,7 @@ impl<T: Number> ClassificationEnsemble<T> {
         match self.base_values[..] {
             [_, second] if pair.present[1] => {
                 let sum = second + pair.values[0];
-                pair.values = [T::ZERO, sum];
-                pair.present[1] = true;
+                pair.values = [-sum, sum];
                 2
             }
             [first, second] => {
@@ -157,8 +166,8 @@ impl<T: Number> ClassificationEnsemble<T> {
         }
     }
 
-    /// Index of the class, and how a missing second score is made.
-    fn choose(&self, pair: &Pair<T>, count: usize) -> (u32, SecondScore) {
+    /// The label, and how a missing second score is made.
+    fn choose(&self, pair: &Pair<T>, count: usize) -> (Label, SecondScore) {
         let weight = match pair.present {
             [_, true] if count == 2 => pair.values[1],
             [true, _] => pair.values[0],
@@ -166,35 +175,30 @@ impl<T: Number> ClassificationEnsemble<T> {
         };
         let positive = weight > T::ZERO;
         if !self.binary {
-            let absent = if self.base_values.is_empty() { SecondScore::NegatedSecond } else { SecondScore::Absent };
-            return (u32::from(positive), if self.classes == 1 { SecondScore::Absent } else { absent });
+            let negated = self.classes == 2 && self.base_values.is_empty();
+            return (Label::Sign(positive), if negated { SecondScore::Negated } else { SecondScore::Absent });
         }
         if self.weights_are_positive {
-            return (u32::from(weight > T::from_single(0.5)), SecondScore::Complement);
+            return (Label::Class(usize::from(weight > T::from_single(0.5))), SecondScore::Complement);
         }
-        (u32::from(positive), if positive { SecondScore::NegatedFirst } else { SecondScore::NegatedSecond })
+        (Label::Class(usize::from(positive)), SecondScore::Negated)
     }
 
     fn write_two(&self, pair: &Pair<T>, count: usize, second: SecondScore, output: &mut [f32]) {
-        let score = pair.values[0].to_single();
+        let singles = pair.singles();
         if count == 2 {
-            output.copy_from_slice(&pair.values.map(T::to_single)[..output.len()]);
+            output.copy_from_slice(&singles[..output.len()]);
             return self.post_transform.apply(output);
         }
-        let written = if self.post_transform == PostTransform::Probit {
-            [probit(score), 0.0]
-        } else {
-            match second {
-                SecondScore::Complement => [1.0 - score, score],
-                SecondScore::NegatedFirst | SecondScore::NegatedSecond
-                    if self.post_transform == PostTransform::Logistic =>
-                {
-                    [logistic(-score), logistic(score)]
-                }
-                SecondScore::NegatedFirst => [-score, score],
-                SecondScore::NegatedSecond => [score, -score],
-                SecondScore::Absent => [score, 0.0],
+        let score = singles[0];
+        let written = match (self.post_transform, second) {
+            (PostTransform::Probit, _) => [probit(score), 0.0],
+            (PostTransform::Logistic, SecondScore::Complement | SecondScore::Negated) => {
+                [logistic(-score), logistic(score)]
             }
+            (_, SecondScore::Complement) => [1.0 - score, score],
+            (_, SecondScore::Negated) => [-score, score],
+            (_, SecondScore::Absent) => [score, 0.0],
         };
         output.copy_from_slice(&written[..output.len()]);
     }

@@ -152,3 +152,30 @@ impl<T: Number> EnsembleDefinition<T> {
         self.weights.iter().all(|weight| weight.target == first).then_some(first)
     }
 }
+
+impl EnsembleDefinition<f64> {
+    /// The same ensemble with its numbers rounded to another precision.
+    pub(crate) fn rounded<T: Number>(&self) -> EnsembleDefinition<T> {
+        let round = |node: &NodeDefinition<f64>| NodeDefinition {
+            tree: node.tree,
+            node: node.node,
+            mode: node.mode,
+            feature: node.feature,
+            threshold: T::from_double(node.threshold),
+            true_child: node.true_child,
+            false_child: node.false_child,
+            missing_tracks_true: node.missing_tracks_true,
+        };
+        let round_weight = |weight: &LeafWeight<f64>| LeafWeight {
+            tree: weight.tree,
+            node: weight.node,
+            target: weight.target,
+            weight: T::from_double(weight.weight),
+        };
+        EnsembleDefinition {
+            nodes: self.nodes.iter().map(round).collect(),
+            weights: self.weights.iter().map(round_weight).collect(),
+            targets: self.targets,
+        }
+    }
+}

@@ -17,7 +17,7 @@ mod scores;
 #[cfg(test)]
 mod naive;
 
-pub(crate) use classification::ClassificationEnsemble;
+pub(crate) use classification::{ClassificationEnsemble, Label};
 pub(crate) use definition::{
     AggregateFunction, EnsembleDefinition, InvalidEnsemble, LeafWeight, NodeDefinition, NodeMode,
 };

@@ -2,7 +2,7 @@
 
 /// A floating-point number that thresholds, weights and features are made of.
 pub(crate) trait Number:
-    Copy + PartialOrd + std::fmt::Debug + std::ops::AddAssign + std::ops::Add<Output = Self> + Send + Sync + 'static
+    Copy + PartialOrd + std::fmt::Debug + std::ops::AddAssign + std::ops::Add<Output = Self> + std::ops::Neg<Output = Self> + Send + Sync + 'static
 {
     /// Zero.
     const ZERO: Self;
@@ -21,6 +21,8 @@ pub(crate) trait Number:
     fn to_single(self) -> f32;
     /// From single precision, exactly.
     fn from_single(value: f32) -> Self;
+    /// From double precision, rounded where needed.
+    fn from_double(value: f64) -> Self;
 }
 
 impl Number for f32 {
@@ -44,6 +46,11 @@ impl Number for f32 {
 
     fn from_single(value: f32) -> Self {
         value
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "single precision is what the operator computes in")]
+    fn from_double(value: f64) -> Self {
+        value as Self
     }
 }
 
@@ -69,5 +76,9 @@ impl Number for f64 {
 
     fn from_single(value: f32) -> Self {
         Self::from(value)
+    }
+
+    fn from_double(value: f64) -> Self {
+        value
     }
 }

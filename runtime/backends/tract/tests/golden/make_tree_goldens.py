@@ -191,7 +191,8 @@ CASES = {
     "version_five_one": version_five(91, targets=1, trees=9),
     "version_five_double": version_five(92, kind="double"),
     "version_five_average": version_five(93, aggregate=0),
-    "version_five_softmax": version_five(94, targets=3, post=1),
+    "version_five_logistic": version_five(94, targets=3, post=1),  # 1 is softmax in ONNX, logistic in ONNX Runtime
+    "version_five_softmax": version_five(95, targets=3, post=2),
 }
 
 

@@ -1,0 +1,67 @@
+//! Real image networks: throughput through the server over that of the same engine in a bare loop.
+//!
+//! Both have one instance with one thread and batch size 1, so that the load generator has a processor to itself; they
+//! run in turn. The bare loop is a child process that loads the model as the server does.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::figure::{Figure, Target};
+use crate::generator::{Load, measure};
+use crate::model_repository::{ModelRepository, parameter};
+use crate::server::{Engine, RunningServer};
+use crate::{Options, Problem};
+
+const NETWORKS: [(&str, f64); 2] = [("squeezenet", 0.95), ("resnet50", 0.98)];
+
+/// The figures, measured or skipped.
+pub(super) fn figures(options: &Options) -> Vec<Figure> {
+    let figure = |&(model, least): &(&str, f64)| {
+        let name = format!("{model} through the server over the bare engine, batch 1");
+        match rounds(options, model) {
+            Ok(rounds) => Figure::of(name, "", Target::AtLeast(least), rounds),
+            Err(problem) => Figure::skipped(name, "", Target::AtLeast(least), &problem),
+        }
+    };
+    NETWORKS.iter().map(figure).collect()
+}
+
+fn rounds(options: &Options, model: &str) -> Result<Vec<f64>, Problem> {
+    let repository = ModelRepository::new(model)?;
+    let settings = format!(
+        "instance_group [ {{ count: 1 kind: KIND_CPU }} ]\n{}",
+        parameter("intra_op_thread_count", "1")
+    );
+    repository.add_copy(&options.test_models, model, &settings)?;
+    let server = RunningServer::hanok(options, repository.path(), Engine::OnnxRuntime)?;
+    if !server.has_model(model) {
+        return Err(server.child.explain(&format!("did not load `{model}`")));
+    }
+    let arguments = ["--concurrency", "2", "--encoding", "binary"].map(str::to_owned).to_vec();
+    let load = Load { server: server.http()?, pid: server.child.id(), model, arguments };
+    let folder = repository.path().join(model);
+    let mut shares = Vec::new();
+    for round in 0..options.rounds {
+        eprintln!("  {model}, round {} of {}", round + 1, options.rounds);
+        let bare = bare_rate(options, &folder)?;
+        let served = measure(options, &load, false)?.first().map_or(0.0, |level| level.rate);
+        shares.push(served / bare);
+    }
+    Ok(shares)
+}
+
+fn bare_rate(options: &Options, folder: &std::path::Path) -> Result<f64, Problem> {
+    let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let mut command = Command::new(program);
+    command.arg("bare-loop").arg(folder).args(["--batch", "1", "--seconds", &options.seconds.to_string()]);
+    if let Some(library) = &options.onnxruntime_library {
+        command.arg("--library").arg(library);
+    }
+    let output = command.output().map_err(|error| format!("cannot start the bare loop: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("the bare loop failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    let report: Value = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
+    report["rows_per_second"].as_f64().ok_or_else(|| "the bare loop gave no figure".to_owned())
+}

@@ -1,0 +1,142 @@
+//! The server under test, and the floors: started on free ports, found by the line that says where they listen.
+//!
+//! The line: `listening http=127.0.0.1:PORT grpc=... metrics=...`, plain or inside a JSON log line.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::child::RunningChild;
+use crate::{Options, Problem};
+
+/// How long a server may take to be ready.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// A server that answers.
+#[derive(Debug)]
+pub(crate) struct RunningServer {
+    pub(crate) child: RunningChild,
+    http: Option<SocketAddr>,
+    grpc: Option<SocketAddr>,
+    /// From the start of the process to its first 200 on the readiness route.
+    pub(crate) ready_after: Duration,
+}
+
+/// Which engine serves ONNX models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// What the server finds.
+    Found,
+    /// The one in the binary.
+    Tract,
+    /// The library.
+    OnnxRuntime,
+}
+
+impl RunningServer {
+    /// Starts `hanok serve` on a repository and waits until it is ready.
+    pub(crate) fn hanok(options: &Options, repository: &Path, engine: Engine) -> Result<Self, Problem> {
+        let mut command = Command::new(&options.hanok);
+        command.arg("serve").arg("--model-repository").arg(repository);
+        command.args(["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]);
+        if let Some(library) = &options.onnxruntime_library {
+            command.arg(format!("--backend-config=onnxruntime,library={}", library.display()));
+        }
+        match engine {
+            Engine::Found => {}
+            Engine::Tract => drop(command.arg("--backend-config=onnx,engine=tract")),
+            Engine::OnnxRuntime => drop(command.arg("--backend-config=onnx,engine=onnxruntime")),
+        }
+        Self::start("the server", command)
+    }
+
+    /// Starts one of this program's own floors.
+    pub(crate) fn floor(mode: &str) -> Result<Self, Problem> {
+        let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+        let mut command = Command::new(program);
+        command.arg(mode);
+        Self::start(mode, command)
+    }
+
+    fn start(name: &str, command: Command) -> Result<Self, Problem> {
+        let started = Instant::now();
+        let mut child = RunningChild::start(name, command)?;
+        let (http, grpc) = child.wait_for(READY_LIMIT, listening)?;
+        let mut server = Self { child, http, grpc, ready_after: Duration::ZERO };
+        if let Some(address) = server.http {
+            server.wait_until_ready(address, started)?;
+        }
+        server.ready_after = started.elapsed();
+        Ok(server)
+    }
+
+    fn wait_until_ready(&mut self, address: SocketAddr, started: Instant) -> Result<(), Problem> {
+        while !matches!(status(address, "/v2/health/ready"), Ok(200)) {
+            if started.elapsed() > READY_LIMIT || self.child.has_ended() {
+                return Err(self.child.explain("did not get ready"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Its HTTP address for `--server`.
+    pub(crate) fn http(&self) -> Result<String, Problem> {
+        self.http.map(|address| format!("http://{address}")).ok_or_else(|| "the server has no HTTP port".to_owned())
+    }
+
+    /// Its gRPC address for `--server`.
+    pub(crate) fn grpc(&self) -> Result<String, Problem> {
+        self.grpc.map(|address| format!("grpc://{address}")).ok_or_else(|| "the server has no gRPC port".to_owned())
+    }
+
+    /// Whether a model is ready.
+    pub(crate) fn has_model(&self, model: &str) -> bool {
+        let path = format!("/v2/models/{model}/ready");
+        self.http.is_some_and(|address| matches!(status(address, &path), Ok(200)))
+    }
+}
+
+/// Reads the addresses; `None` for any other line.
+fn listening(line: &str) -> Option<(Option<SocketAddr>, Option<SocketAddr>)> {
+    let (_, rest) = line.split_once("listening ")?;
+    let address = |key: &str| {
+        let (_, value) = rest.split_once(key)?;
+        let end = value.find(|letter: char| letter.is_whitespace() || letter == '"' || letter == ',').unwrap_or(value.len());
+        value[..end].parse().ok()
+    };
+    match (address("http="), address("grpc=")) {
+        (None, None) => None,
+        found => Some(found),
+    }
+}
+
+/// One GET on a connection of its own; its status.
+fn status(address: SocketAddr, path: &str) -> std::io::Result<u16> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head)?;
+    let text = std::str::from_utf8(&head[9..]).unwrap_or_default();
+    Ok(text.parse().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn reads_the_line_plain_and_in_json() {
+        let plain = "INFO listening http=127.0.0.1:8000 grpc=127.0.0.1:8001 metrics=127.0.0.1:8002";
+        let (http, grpc) = listening(plain).unwrap();
+        assert_eq!((http.unwrap().port(), grpc.unwrap().port()), (8000, 8001));
+        let (http, grpc) = listening(r#"{"message":"listening http=[::1]:9 grpc=off"}"#).unwrap();
+        assert_eq!((http.unwrap().port(), grpc), (9, None));
+        assert!(listening("nothing listening here").is_none());
+    }
+}

@@ -1,0 +1,9 @@
+//! The shared library: where it may be, and how it is opened.
+
+mod open;
+mod python;
+mod search;
+
+pub(crate) use open::{Library, open};
+pub use open::TELEMETRY_SWITCH;
+pub use search::{Found, LibrarySearch, Place, SearchReport, Tried, locate};

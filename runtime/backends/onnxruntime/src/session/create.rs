@@ -1,0 +1,143 @@
+//! From a model's folder to a session.
+//!
+//! The file is read once: what was looked at is what is computed, unless its weights lie in further files.
+
+use std::ffi::CString;
+use std::path::Path;
+use std::sync::Arc;
+
+use hanok_backend::{ModelSource, ServingError};
+use hanok_model_config::{InstanceKind, ModelConfig, read_onnx_signature};
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{Session, SharedSessionInner};
+
+use super::plan::{Facts, Optimization, Plan, plan};
+use super::tensors::{self, Feed, Fetch};
+use super::{RunOptions, external_data};
+use crate::failure::Failure;
+use crate::library::Library;
+
+/// A session and what its instances need to use it.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) session: Arc<SharedSessionInner>,
+    pub(crate) feeds: Vec<Feed>,
+    pub(crate) fetches: Vec<Fetch>,
+    /// Size of the model with its weights.
+    pub(crate) bytes: u64,
+    run_entries: Vec<(CString, CString)>,
+}
+
+impl Loaded {
+    /// Options for the executions of one instance.
+    pub(crate) fn run_options(&self) -> Result<RunOptions, Failure> {
+        RunOptions::new(&self.run_entries)
+    }
+}
+
+/// Loads the graph of `source`.
+pub(crate) fn create(library: &Library, source: &ModelSource) -> Result<Loaded, ServingError> {
+    let config = &source.config;
+    let mut path = source.model_file("model.onnx");
+    if path.is_dir() {
+        // Triton's layout for a model whose weights lie in further files.
+        path = path.join("model.onnx");
+    }
+    let bytes = std::fs::read(&path).map_err(|error| unreadable(config, &path, &error))?;
+    let facts = read_onnx_signature(&bytes).map_err(|error| {
+        ServingError::invalid(format!("model `{}`: {error}", config.name))
+            .with_operator_detail(path.display().to_string())
+    })?;
+    let file_directory = path.parent().unwrap_or(Path::new("."));
+    let external_bytes = external_data::check(
+        &config.name,
+        &source.model_directory,
+        &source.version_directory,
+        file_directory,
+        &facts.external_data,
+    )?;
+    let size = bytes.len() as u64 + external_bytes;
+    let plan = plan(
+        config,
+        &source.settings,
+        Facts {
+            model_bytes: size,
+            instances: instances(config),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            varying_shapes: tensors::varies(config),
+        },
+    )?;
+    if !plan.unknown_parameters.is_empty() {
+        tracing::warn!(
+            model = config.name,
+            parameters = plan.unknown_parameters.join(", "),
+            "parameters have no effect on backend onnxruntime"
+        );
+    }
+    tracing::debug!(model = config.name, bytes = size, ?plan, "session planned");
+
+    let load_error = |failure: Failure| failure.into_load_error(&config.name);
+    let mut builder = builder(library, config, &plan).map_err(load_error)?;
+    let session = if facts.external_data.is_empty() {
+        builder.commit_from_memory(&bytes)
+    } else {
+        drop(bytes);
+        builder.commit_from_file(&path)
+    };
+    let session: Session = session.map_err(|error| load_error(Failure::from_ort(&error)))?;
+    let feeds = tensors::feeds(config, session.inputs())?;
+    let fetches = tensors::fetches(config, session.outputs())?;
+    let text = |text: &str| CString::new(text).map_err(|_| ServingError::invalid("a parameter holds a zero byte"));
+    let run_entries = plan.run_entries.iter().map(|(name, value)| Ok((text(name)?, text(value)?)));
+    Ok(Loaded {
+        session: session.inner(),
+        feeds,
+        fetches,
+        bytes: size,
+        run_entries: run_entries.collect::<Result<_, ServingError>>()?,
+    })
+}
+
+fn unreadable(config: &ModelConfig, path: &Path, error: &std::io::Error) -> ServingError {
+    let message = if error.kind() == std::io::ErrorKind::NotFound {
+        format!("model `{}` has no model file in the folder of this version", config.name)
+    } else {
+        format!("the model file of `{}` cannot be read", config.name)
+    };
+    ServingError::invalid(message).with_operator_detail(format!("{}: {error}", path.display()))
+}
+
+fn builder(library: &Library, config: &ModelConfig, plan: &Plan) -> Result<SessionBuilder, Failure> {
+    let level = match plan.optimization {
+        Optimization::None => GraphOptimizationLevel::Disable,
+        Optimization::Basic => GraphOptimizationLevel::Level1,
+        Optimization::Extended => GraphOptimizationLevel::Level2,
+        Optimization::All => GraphOptimizationLevel::All,
+    };
+    let failed = |error: ort::Error<SessionBuilder>| Failure::from_ort(&error);
+    let cpu = ort::ep::CPU::default().with_arena_allocator(plan.arena).build().error_on_failure();
+    let mut builder = Session::builder(&library.environment)
+        .map_err(|error| Failure::from_ort(&error))?
+        .with_log_id(&config.name)
+        .and_then(|builder| builder.with_execution_providers([cpu]))
+        .and_then(|builder| builder.with_optimization_level(level))
+        .and_then(|builder| builder.with_intra_threads(plan.intra_op_threads))
+        .and_then(|builder| builder.with_memory_pattern(plan.memory_pattern && plan.inter_op_threads.is_none()))
+        .map_err(failed)?;
+    if let Some(threads) = plan.inter_op_threads {
+        builder = builder
+            .with_parallel_execution(true)
+            .and_then(|builder| builder.with_inter_threads(threads))
+            .map_err(failed)?;
+    }
+    for (name, value) in &plan.session_entries {
+        builder = builder.with_config_entry(name, value).map_err(failed)?;
+    }
+    Ok(builder)
+}
+
+/// Instances on the processors, which share the session.
+fn instances(config: &ModelConfig) -> usize {
+    let counts = config.instance_groups.iter().filter(|group| group.kind != InstanceKind::Gpu);
+    counts.map(|group| group.count as usize).sum::<usize>().max(1)
+}

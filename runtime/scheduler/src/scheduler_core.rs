@@ -1,0 +1,100 @@
+//! What callers and instance threads of one model share: the lock, what it guards, and how to wake each other.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hanok_backend::{InstancePlacement, Model, ServingError};
+use hanok_model_config::ModelConfig;
+use hanok_telemetry::ModelStatistics;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::completion::Withdraw;
+use crate::dynamic_batcher::drop_error;
+use crate::execution::{Executor, Outcome, Report};
+use crate::instance_pool::InstanceRunner;
+use crate::queue::{DropReason, Taken, Ticket};
+use crate::request_sink::Job;
+use crate::scheduler_state::{Phase, State};
+
+/// Shared by all who work on one model.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) model: Arc<dyn Model>,
+    pub(crate) config: Arc<ModelConfig>,
+    pub(crate) statistics: Arc<ModelStatistics>,
+    pub(crate) default_deadline: Option<Duration>,
+    pub(crate) placements: Vec<InstancePlacement>,
+    /// Held for short, never while a model executes or an answer goes out.
+    pub(crate) state: Mutex<State>,
+    /// One per instance: its thread sleeps here.
+    pub(crate) wakes: Vec<Condvar>,
+    /// Those who wait until nothing is left.
+    pub(crate) at_rest: Condvar,
+}
+
+impl Core {
+    pub(crate) fn executor(&self) -> Executor<'_> {
+        Executor { config: &self.config, statistics: &self.statistics }
+    }
+
+    /// Ends a use of the lock: publishes the queue depth, tells those who wait for rest, unlocks, and wakes the thread
+    /// that [`State::attend`] chose.
+    pub(crate) fn unlock(&self, mut state: MutexGuard<'_, State>, wake: Option<usize>) {
+        self.publish(&mut state);
+        drop(state);
+        if let Some(condvar) = wake.and_then(|index| self.wakes.get(index)) {
+            condvar.notify_one();
+        }
+    }
+
+    /// Publishes what changed, before the lock is given up.
+    pub(crate) fn publish(&self, state: &mut State) {
+        let change = state.depth_change();
+        if change != 0 {
+            self.statistics.queue_depth_add(change);
+        }
+        if state.phase >= Phase::Draining && state.is_at_rest() {
+            self.at_rest.notify_all();
+        }
+    }
+}
+
+/// Answers requests that were dropped from the queue. Not under the lock.
+pub(crate) fn answer_dropped(dropped: &mut Vec<(Job, DropReason)>) {
+    for (mut job, reason) in dropped.drain(..) {
+        job.sink.end_with(drop_error(reason));
+    }
+}
+
+/// Answers requests that nobody can execute. Not under the lock.
+pub(crate) fn answer_lost(lost: &mut Vec<Taken<Job>>, error: &ServingError) {
+    for (mut job, _) in lost.drain(..) {
+        job.sink.end_with(error.clone());
+    }
+}
+
+/// The answer to requests whose instance broke and was not replaced in time.
+pub(crate) fn lost_instance_error() -> ServingError {
+    ServingError::unavailable("the model has no working instance at the moment")
+}
+
+/// The instance, unless its execution broke it. Not under the lock, since dropping an instance may take long.
+pub(crate) fn unbroken(runner: Box<InstanceRunner>, report: &Report) -> Option<Box<InstanceRunner>> {
+    if report.outcome == Outcome::Panicked {
+        runner.discard();
+        return None;
+    }
+    Some(runner)
+}
+
+impl Withdraw for Core {
+    fn withdraw(&self, ticket: Ticket) {
+        let mut dropped = Vec::new();
+        let mut state = self.state.lock();
+        let job = state.source.withdraw(ticket);
+        let wake = if state.source.is_common() { None } else { state.attend(Instant::now(), &mut dropped) };
+        self.unlock(state, wake);
+        answer_dropped(&mut dropped);
+        drop(job);
+    }
+}

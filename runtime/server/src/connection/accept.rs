@@ -1,0 +1,120 @@
+//! Listening and accepting: the loop that must never end before the server does.
+//!
+//! A failing accept (too many open files) is waited out, not fatal (RUSTSEC-2024-0376). Connections above the limit are
+//! answered and closed at once.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::{ConnectionWatch, WatchedStream, Watcher};
+use crate::admission::Admission;
+use crate::lifecycle::{Stage, reached};
+
+/// Pause after an accept that failed for lack of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections that the kernel holds before they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// What is served on one port.
+pub(crate) trait ConnectionServer: Send + Sync + 'static {
+    /// Serves one connection until it ends, or until `stage` says to finish.
+    fn serve(
+        &self,
+        stream: WatchedStream,
+        peer: SocketAddr,
+        watch: Arc<ConnectionWatch>,
+        stage: watch::Receiver<Stage>,
+    ) -> impl Future<Output = ()> + Send + 'static;
+
+    /// What is written to a connection that is refused.
+    fn refusal(&self) -> &'static [u8];
+}
+
+/// Opens a listener.
+///
+/// # Errors
+/// When the address cannot be had.
+pub(crate) fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    if address.is_ipv6() {
+        // A wildcard IPv6 address takes IPv4 connections too, as Triton's does.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts until draining begins, then waits for the connections to finish; cuts them when the server stops.
+pub(crate) async fn accept_loop<S: ConnectionServer>(
+    listener: TcpListener,
+    server: S,
+    admission: Arc<Admission>,
+    watcher: Arc<Watcher>,
+    stage: watch::Receiver<Stage>,
+) {
+    let mut connections = JoinSet::new();
+    let mut draining = stage.clone();
+    let mut complained = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = reached(&mut draining, Stage::Draining) => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if !std::mem::replace(&mut complained, true) {
+                    tracing::warn!(%error, "accepting connections fails; trying again until it works");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        complained = false;
+        let Some(permit) = admission.connection() else {
+            refuse(&stream, server.refusal());
+            continue;
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection ended before it began");
+            continue;
+        }
+        let watch = watcher.watch();
+        let served = server.serve(WatchedStream::new(stream, Arc::clone(&watch)), peer, Arc::clone(&watch), stage.clone());
+        connections.spawn(async move {
+            let _permit = permit;
+            tokio::select! {
+                () = served => {}
+                () = watch.overdue() => tracing::debug!("a connection was closed for being slow or idle"),
+            }
+        });
+    }
+    drop(listener);
+    let mut stopped = stage;
+    tokio::select! {
+        () = async { while connections.join_next().await.is_some() {} } => {}
+        () = reached(&mut stopped, Stage::Stopped) => connections.shutdown().await,
+    }
+}
+
+fn refuse(stream: &TcpStream, text: &[u8]) {
+    // Best effort: the peer may be gone, and its socket buffer is empty.
+    if let Err(error) = stream.try_write(text) {
+        tracing::trace!(%error, "a refusal was not delivered");
+    }
+}

@@ -1,0 +1,9 @@
+//! Connections: accepting them, watching their clocks, ending them.
+
+mod accept;
+mod watched_stream;
+mod watcher;
+
+pub(crate) use accept::{ConnectionServer, accept_loop, bind};
+pub(crate) use watched_stream::WatchedStream;
+pub(crate) use watcher::{ConnectionWatch, Watcher};

@@ -1,0 +1,100 @@
+//! A TCP stream that tells its [`ConnectionWatch`] what happens on it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::ConnectionWatch;
+
+/// First bytes of the HTTP/2 connection preface.
+const HTTP2_PREFACE_START: &[u8] = b"PRI ";
+
+/// A watched TCP stream, for hyper.
+#[derive(Debug)]
+pub(crate) struct WatchedStream {
+    stream: TokioIo<TcpStream>,
+    watch: Arc<ConnectionWatch>,
+}
+
+impl WatchedStream {
+    pub(crate) fn new(stream: TcpStream, watch: Arc<ConnectionWatch>) -> Self {
+        Self { stream: TokioIo::new(stream), watch }
+    }
+
+    /// Whether the connection opens as HTTP/2; waits for its first bytes, which stay to be read.
+    pub(crate) async fn opens_as_http2(&self) -> io::Result<bool> {
+        let mut first = [0; HTTP2_PREFACE_START.len()];
+        loop {
+            let seen = self.stream.inner().peek(&mut first).await?;
+            if seen == 0 || first[..seen] != HTTP2_PREFACE_START[..seen] {
+                return Ok(false);
+            }
+            if seen == first.len() {
+                return Ok(true);
+            }
+            // The start of a preface and no more: give the rest a moment instead of spinning on what is there.
+            self.watch.bytes_read();
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Read for WatchedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if result.is_ready() {
+            self.watch.bytes_read();
+        }
+        result
+    }
+}
+
+impl WatchedStream {
+    fn note<T>(&self, result: Poll<T>) -> Poll<T> {
+        if result.is_pending() {
+            self.watch.write_blocked();
+        }
+        result
+    }
+}
+
+impl Write for WatchedStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(context, data);
+        self.note(result)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_flush(context);
+        if result.is_ready() {
+            self.watch.write_finished();
+        }
+        self.note(result)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note(result)
+    }
+}

@@ -1,0 +1,197 @@
+//! The clocks of all connections, swept once in a while instead of one timer per request.
+//!
+//! A connection notes what it is waiting for in two atomics; a sweep every half second closes those that wait too long:
+//! a head that does not end (slow loris), a reply that is not taken, a connection that is idle. So a request that is
+//! not slow costs no timer.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::Limits;
+
+/// Interval of sweeps, and the precision of the clocks.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+const REQUEST: u8 = 2;
+/// HTTP/2 multiplexes: its requests have no common head or idle time.
+const MULTIPLEXED: u8 = 3;
+
+/// What one connection is waiting for.
+#[derive(Debug)]
+pub(crate) struct ConnectionWatch {
+    clock: Arc<CoarseClock>,
+    phase: AtomicU8,
+    phase_since_ms: AtomicU64,
+    write_blocked_since_ms: AtomicU64,
+    overdue: AtomicBool,
+    close: Notify,
+}
+
+#[derive(Debug)]
+struct CoarseClock {
+    milliseconds: AtomicU64,
+}
+
+impl ConnectionWatch {
+    /// Bytes came in: the first ones of a request start the clock of its head.
+    pub(crate) fn bytes_read(&self) {
+        if self.phase.load(Relaxed) == IDLE {
+            self.enter(HEAD);
+        }
+    }
+
+    /// The head of a request is complete.
+    pub(crate) fn request_started(&self) {
+        if self.phase.load(Relaxed) != MULTIPLEXED {
+            self.phase.store(REQUEST, Relaxed);
+        }
+    }
+
+    /// The reply is on its way; the next bytes belong to the next request.
+    pub(crate) fn request_finished(&self) {
+        if self.phase.load(Relaxed) != MULTIPLEXED {
+            self.enter(IDLE);
+        }
+    }
+
+    /// The connection speaks HTTP/2.
+    pub(crate) fn multiplexed(&self) {
+        self.phase.store(MULTIPLEXED, Relaxed);
+    }
+
+    /// The peer does not take what is written.
+    pub(crate) fn write_blocked(&self) {
+        if self.write_blocked_since_ms.load(Relaxed) == 0 {
+            self.write_blocked_since_ms.store(self.clock.milliseconds.load(Relaxed).max(1), Relaxed);
+        }
+    }
+
+    /// Everything written was taken.
+    pub(crate) fn write_finished(&self) {
+        if self.write_blocked_since_ms.load(Relaxed) != 0 {
+            self.write_blocked_since_ms.store(0, Relaxed);
+        }
+    }
+
+    /// Waits until a sweep finds that this connection must be closed.
+    pub(crate) async fn overdue(&self) {
+        while !self.overdue.load(Relaxed) {
+            self.close.notified().await;
+        }
+    }
+
+    fn enter(&self, phase: u8) {
+        self.phase_since_ms.store(self.clock.milliseconds.load(Relaxed), Relaxed);
+        self.phase.store(phase, Relaxed);
+    }
+
+    fn is_overdue(&self, now_ms: u64, limits: &Limits) -> bool {
+        let waited = |since_ms: u64, limit: Duration| {
+            now_ms.saturating_sub(since_ms) > u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
+        };
+        let blocked = self.write_blocked_since_ms.load(Relaxed);
+        let since = self.phase_since_ms.load(Relaxed);
+        (blocked != 0 && waited(blocked, limits.write_timeout))
+            || match self.phase.load(Relaxed) {
+                IDLE => waited(since, limits.idle_timeout),
+                HEAD => waited(since, limits.head_timeout),
+                _ => false,
+            }
+    }
+}
+
+/// Watches every connection of the server.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    clock: Arc<CoarseClock>,
+    connections: Mutex<Vec<Weak<ConnectionWatch>>>,
+}
+
+impl Watcher {
+    pub(crate) fn new() -> Self {
+        Self { clock: Arc::new(CoarseClock { milliseconds: AtomicU64::new(1) }), connections: Mutex::default() }
+    }
+
+    /// Starts watching a new connection.
+    pub(crate) fn watch(&self) -> Arc<ConnectionWatch> {
+        let watch = Arc::new(ConnectionWatch {
+            clock: Arc::clone(&self.clock),
+            phase: AtomicU8::new(IDLE),
+            phase_since_ms: AtomicU64::new(self.clock.milliseconds.load(Relaxed)),
+            write_blocked_since_ms: AtomicU64::new(0),
+            overdue: AtomicBool::new(false),
+            close: Notify::new(),
+        });
+        self.connections.lock().push(Arc::downgrade(&watch));
+        watch
+    }
+
+    /// Sweeps for ever; aborted by whoever owns the task.
+    pub(crate) async fn run(self: Arc<Self>, limits: Limits) {
+        let started = Instant::now();
+        let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+        loop {
+            interval.tick().await;
+            let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+            self.sweep(now_ms, &limits);
+        }
+    }
+
+    fn sweep(&self, now_ms: u64, limits: &Limits) {
+        self.clock.milliseconds.store(now_ms, Relaxed);
+        self.connections.lock().retain(|connection| {
+            let Some(watch) = connection.upgrade() else { return false };
+            if watch.is_overdue(now_ms, limits) {
+                watch.overdue.store(true, Relaxed);
+                watch.close.notify_one();
+            }
+            true
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_closed(watch: &ConnectionWatch) -> bool {
+        watch.overdue.load(Relaxed)
+    }
+
+    #[test]
+    fn each_clock_runs_only_while_its_thing_is_awaited() {
+        let limits = Limits {
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(20),
+            ..Limits::default()
+        };
+        let watcher = Watcher::new();
+        let [idle, slow_head, working, blocked, multiplexed] = [(); 5].map(|()| watcher.watch());
+        slow_head.bytes_read();
+        working.bytes_read();
+        working.request_started();
+        blocked.bytes_read();
+        blocked.request_started();
+        blocked.request_finished();
+        blocked.write_blocked();
+        multiplexed.multiplexed();
+        watcher.sweep(10_001, &limits);
+        assert!(!is_closed(&slow_head));
+        watcher.sweep(10_002, &limits);
+        assert!(is_closed(&slow_head) && !is_closed(&blocked));
+        watcher.sweep(20_002, &limits);
+        assert!(is_closed(&blocked) && !is_closed(&idle));
+        watcher.sweep(60_002, &limits);
+        assert!(is_closed(&idle) && !is_closed(&working) && !is_closed(&multiplexed));
+        drop((idle, slow_head, working, blocked, multiplexed));
+        watcher.sweep(60_003, &limits);
+        assert!(watcher.connections.lock().is_empty());
+    }
+}

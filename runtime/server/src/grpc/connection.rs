@@ -1,0 +1,136 @@
+//! One gRPC connection: HTTP/2 with every bound set by hand, and a dispatch by service name.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hanok_protocol::v2_grpc::FILE_DESCRIPTOR_SET;
+use hanok_protocol::v2_grpc::wire::health::health_server::{HealthServer, SERVICE_NAME as HEALTH};
+use hanok_protocol::v2_grpc::wire::inference::grpc_inference_service_server::{
+    GrpcInferenceServiceServer, SERVICE_NAME as INFERENCE,
+};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use tokio::sync::watch;
+use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
+use tower_service::Service;
+
+use super::health::HealthService;
+use super::service::InferenceService;
+use crate::connection::{ConnectionServer, ConnectionWatch, WatchedStream};
+use crate::http::http2_builder;
+use crate::lifecycle::{Stage, reached};
+use crate::state::ServerState;
+
+/// Serves gRPC.
+#[derive(Debug)]
+pub(crate) struct GrpcServer {
+    state: Arc<ServerState>,
+    services: Services,
+}
+
+/// Who called, for the right to manage the server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PeerAddress(pub(super) SocketAddr);
+
+/// The services of one port. The inference service is called directly; the others, rarely used, share a router.
+#[derive(Clone, Debug)]
+struct Services {
+    inference: GrpcInferenceServiceServer<InferenceService>,
+    others: Routes,
+}
+
+impl GrpcServer {
+    pub(crate) fn new(state: &Arc<ServerState>) -> Self {
+        let limit = state.limits.max_grpc_message_bytes;
+        let inference = GrpcInferenceServiceServer::new(InferenceService::new(Arc::clone(state)))
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Deflate)
+            .max_decoding_message_size(limit)
+            .max_encoding_message_size(limit);
+        let others = Routes::new(HealthServer::new(HealthService::new(Arc::clone(state))));
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .with_service_name(INFERENCE)
+            .with_service_name(HEALTH)
+            .build_v1();
+        let others = match reflection {
+            Ok(reflection) => others.add_service(reflection),
+            Err(error) => {
+                tracing::error!(%error, "server reflection is off: its descriptors cannot be read");
+                others
+            }
+        };
+        let alpha = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .build_v1alpha();
+        let others = match alpha {
+            Ok(alpha) => others.add_service(alpha),
+            Err(_) => others,
+        };
+        Self { state: Arc::clone(state), services: Services { inference, others: others.prepare() } }
+    }
+}
+
+impl Services {
+    async fn call(mut self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let path = request.uri().path();
+        let is_inference = path.strip_prefix('/').and_then(|path| path.strip_prefix(INFERENCE)).is_some_and(|rest| rest.starts_with('/'));
+        if is_inference {
+            return self.inference.call(request).await;
+        }
+        // The router's error type is not `Infallible`, though it never fails.
+        Ok(self.others.call(request).await.unwrap_or_else(|_| {
+            tonic::Status::internal("the service could not be called").into_http()
+        }))
+    }
+}
+
+impl ConnectionServer for GrpcServer {
+    fn serve(
+        &self,
+        stream: WatchedStream,
+        peer: SocketAddr,
+        watch: Arc<ConnectionWatch>,
+        mut stage: watch::Receiver<Stage>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let builder = http2_builder(&self.state);
+        let services = self.services.clone();
+        async move {
+            match stream.opens_as_http2().await {
+                Ok(true) => watch.multiplexed(),
+                Ok(false) => {
+                    tracing::debug!("a connection to the gRPC port does not speak HTTP/2");
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a gRPC connection ended before its first call");
+                    return;
+                }
+            }
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(PeerAddress(peer));
+                services.clone().call(request)
+            });
+            let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
+            let result = tokio::select! {
+                result = connection.as_mut() => result,
+                () = reached(&mut stage, Stage::Draining) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = result {
+                tracing::debug!(%error, "a gRPC connection ended");
+            }
+        }
+    }
+
+    fn refusal(&self) -> &'static [u8] {
+        // An HTTP/2 GOAWAY frame with ENHANCE_YOUR_CALM (RFC 9113, section 6.8), behind an empty SETTINGS frame.
+        b"\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x08\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0b"
+    }
+}

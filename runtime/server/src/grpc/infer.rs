@@ -1,0 +1,132 @@
+//! `ModelInfer`, and the steps that it shares with streams.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hanok_backend::{InferenceRequest, InferenceResponse, ServingError};
+use hanok_protocol::v2_grpc::wire::inference::{ModelInferRequest, ModelInferResponse};
+use hanok_protocol::v2_grpc::{GrpcLimits, infer_response_message, parse_infer_request, parse_version};
+use hanok_protocol::{InferReply, OutputPlan, UnaryEndpoint, prepare, refuse_decoupled, reply_outputs};
+use hanok_repository::ReadyVersion;
+use tonic::metadata::MetadataMap;
+
+use crate::http::{check_id, forward_headers};
+use crate::inference::{Outcome, fix_deadline, infer};
+use crate::state::ServerState;
+
+/// A request that was understood: for which version, what, and how its reply looks.
+pub(super) struct Understood {
+    pub(super) ready: Arc<ReadyVersion>,
+    pub(super) request: InferenceRequest,
+    pub(super) plan: OutputPlan,
+    pub(super) empty_final_response: bool,
+}
+
+/// Answers one unary call.
+pub(super) async fn answer(
+    state: &ServerState,
+    metadata: MetadataMap,
+    message: ModelInferRequest,
+) -> Result<ModelInferResponse, ServingError> {
+    let received = Instant::now();
+    let _permit = state.admission.request()?;
+    let _bytes = state.admission.body(message.raw_input_contents.iter().map(bytes::Bytes::len).sum())?;
+    let timeout = call_timeout(&metadata);
+    let understood = understand(state, metadata, message, received, timeout, Some(UnaryEndpoint::Grpc))?;
+    let Understood { ready, request, plan, .. } = understood;
+    let id = request.id.clone();
+    let mut response = infer(&ready, request).await?;
+    reply_message(&ready, &plan, &id, &mut response)
+}
+
+/// From a message to a validated request with its deadline; counts the failure where a model is known.
+pub(super) fn understand(
+    state: &ServerState,
+    metadata: MetadataMap,
+    mut message: ModelInferRequest,
+    received: Instant,
+    timeout: Option<Duration>,
+    endpoint: Option<UnaryEndpoint>,
+) -> Result<Understood, ServingError> {
+    let version = parse_version(&message.model_version)?;
+    let ready = state.repository.ready().version(&message.model_name, version)?;
+    let understood = || {
+        if let Some(endpoint) = endpoint {
+            refuse_decoupled(&ready.config, endpoint)?;
+        }
+        let parsed = parse_infer_request(&mut message, &GrpcLimits::default())?;
+        let empty_final_response = parsed.reserved.empty_final_response;
+        let (mut request, plan) = prepare(parsed, &ready.config, received, None)?;
+        check_id(&request, state)?;
+        if let Some(pattern) = &state.behaviour.grpc_header_forward {
+            forward_headers(Some(pattern), &metadata.into_headers(), &mut request.parameters)?;
+        }
+        fix_deadline(&mut request, timeout, &state.limits);
+        Ok((request, plan, empty_final_response))
+    };
+    match understood() {
+        Ok((request, plan, empty_final_response)) => Ok(Understood { ready, request, plan, empty_final_response }),
+        Err(error) => {
+            Outcome::begin(&ready, received).fail(&error);
+            Err(error)
+        }
+    }
+}
+
+/// The reply to a response.
+pub(super) fn reply_message(
+    ready: &ReadyVersion,
+    plan: &OutputPlan,
+    id: &str,
+    response: &mut InferenceResponse,
+) -> Result<ModelInferResponse, ServingError> {
+    let outputs = reply_outputs(response, plan, &ready.config, &ready.labels)?;
+    Ok(infer_response_message(InferReply {
+        id,
+        model_name: &ready.model,
+        model_version: ready.version,
+        parameters: &response.parameters,
+        outputs,
+    }))
+}
+
+/// The time that the caller gives, from the `grpc-timeout` header: up to eight digits and a unit (gRPC over HTTP/2,
+/// section "Requests").
+pub(super) fn call_timeout(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_in_every_unit() {
+        let read = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().unwrap());
+            call_timeout(&metadata)
+        };
+        assert_eq!(read("1H"), Some(Duration::from_secs(3600)));
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        for bad in ["", "1", "m", "-1m", "100000000S", "1x", "1.5S"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

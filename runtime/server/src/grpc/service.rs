@@ -1,0 +1,304 @@
+//! Triton's `GRPCInferenceService` (W-84 to W-93): every call, by the same values as over HTTP.
+
+use std::sync::Arc;
+
+use hanok_backend::ServingError;
+use hanok_protocol::v2_grpc::wire::inference as wire;
+use hanok_protocol::v2_grpc::wire::inference::grpc_inference_service_server::GrpcInferenceService;
+use hanok_protocol::v2_grpc::{
+    model_metadata_message, parse_load_request, parse_unload_request, parse_version, repository_index_message,
+    server_metadata_message, statistics_message, to_status,
+};
+use hanok_repository::LoadRequest;
+use serde_json::{Map, Value};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::connection::PeerAddress;
+use super::infer;
+use super::stream::InferStream;
+use crate::description;
+use crate::operations;
+use crate::state::ServerState;
+
+/// Triton's inference service.
+#[derive(Debug)]
+pub(super) struct InferenceService {
+    state: Arc<ServerState>,
+}
+
+impl InferenceService {
+    pub(super) fn new(state: Arc<ServerState>) -> Self {
+        Self { state }
+    }
+
+    fn status(&self, error: &ServingError) -> Status {
+        if let Some(detail) = error.operator_detail() {
+            tracing::debug!(message = error.message(), detail, "a call was refused");
+        }
+        to_status(error, self.state.behaviour.profile)
+    }
+
+    fn reply<T>(&self, result: Result<T, ServingError>) -> Result<Response<T>, Status> {
+        result.map(Response::new).map_err(|error| self.status(&error))
+    }
+
+    fn not_offered<T>(&self, what: &str) -> Result<Response<T>, Status> {
+        self.reply(Err(ServingError::unsupported(format!("{what} is not supported by this server yet"))))
+    }
+
+    /// Checks that the caller may manage the server.
+    fn check_management<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let refused = || Status::permission_denied("management is not open to this caller");
+        let PeerAddress(peer) = request.extensions().get::<PeerAddress>().ok_or_else(refused)?;
+        let header = |name: &str| request.metadata().get(name).map(tonic::metadata::MetadataValue::as_bytes);
+        self.state
+            .behaviour
+            .management
+            .check(peer.ip(), header("authorization"), header("origin"))
+            .map_err(|forbidden| Status::permission_denied(forbidden.0.message()))
+    }
+}
+
+/// A stream's replies; its task ends when they are dropped.
+#[derive(Debug)]
+pub(super) struct OwnedReplies {
+    replies: ReceiverStream<Result<wire::ModelStreamInferResponse, Status>>,
+    task: JoinHandle<()>,
+}
+
+impl tokio_stream::Stream for OwnedReplies {
+    type Item = Result<wire::ModelStreamInferResponse, Status>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        std::pin::Pin::new(&mut self.replies).poll_next(context)
+    }
+}
+
+impl Drop for OwnedReplies {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[tonic::async_trait]
+impl GrpcInferenceService for InferenceService {
+    type ModelStreamInferStream = OwnedReplies;
+
+    async fn model_infer(
+        &self,
+        request: Request<wire::ModelInferRequest>,
+    ) -> Result<Response<wire::ModelInferResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        self.reply(infer::answer(&self.state, metadata, message).await)
+    }
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<wire::ModelInferRequest>>,
+    ) -> Result<Response<Self::ModelStreamInferStream>, Status> {
+        let (metadata, _, requests) = request.into_parts();
+        let (stream, replies) = InferStream::open(Arc::clone(&self.state), metadata);
+        let task = tokio::spawn(stream.run(requests));
+        Ok(Response::new(OwnedReplies { replies: ReceiverStream::new(replies), task }))
+    }
+
+    async fn server_live(
+        &self,
+        _: Request<wire::ServerLiveRequest>,
+    ) -> Result<Response<wire::ServerLiveResponse>, Status> {
+        Ok(Response::new(wire::ServerLiveResponse { live: self.state.is_live() }))
+    }
+
+    async fn server_ready(
+        &self,
+        _: Request<wire::ServerReadyRequest>,
+    ) -> Result<Response<wire::ServerReadyResponse>, Status> {
+        Ok(Response::new(wire::ServerReadyResponse { ready: self.state.is_ready() }))
+    }
+
+    async fn model_ready(
+        &self,
+        request: Request<wire::ModelReadyRequest>,
+    ) -> Result<Response<wire::ModelReadyResponse>, Status> {
+        let request = request.get_ref();
+        let ready = parse_version(&request.version)
+            .map(|version| description::is_model_ready(&self.state, &request.name, version));
+        self.reply(ready.map(|ready| wire::ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(
+        &self,
+        _: Request<wire::ServerMetadataRequest>,
+    ) -> Result<Response<wire::ServerMetadataResponse>, Status> {
+        Ok(Response::new(server_metadata_message(&description::server_metadata(&self.state))))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<wire::ModelMetadataRequest>,
+    ) -> Result<Response<wire::ModelMetadataResponse>, Status> {
+        let request = request.get_ref();
+        let metadata = parse_version(&request.version)
+            .and_then(|version| description::model_metadata(&self.state.repository, &request.name, version));
+        self.reply(metadata.map(|metadata| model_metadata_message(&metadata)))
+    }
+
+    async fn model_config(
+        &self,
+        request: Request<wire::ModelConfigRequest>,
+    ) -> Result<Response<wire::ModelConfigResponse>, Status> {
+        let request = request.get_ref();
+        let ready = parse_version(&request.version)
+            .and_then(|version| description::described(&self.state.repository, &request.name, version));
+        self.reply(ready.map(|ready| wire::ModelConfigResponse { config: Some(ready.config.wire.clone()) }))
+    }
+
+    async fn model_statistics(
+        &self,
+        request: Request<wire::ModelStatisticsRequest>,
+    ) -> Result<Response<wire::ModelStatisticsResponse>, Status> {
+        let request = request.get_ref();
+        let model = (!request.name.is_empty()).then_some(request.name.as_str());
+        let statistics = parse_version(&request.version)
+            .and_then(|version| description::statistics(&self.state.repository, model, version));
+        self.reply(statistics.map(|statistics| statistics_message(&statistics)))
+    }
+
+    async fn repository_index(
+        &self,
+        request: Request<wire::RepositoryIndexRequest>,
+    ) -> Result<Response<wire::RepositoryIndexResponse>, Status> {
+        let ready_only = request.get_ref().ready;
+        // The index reads folders, which may block.
+        let entries =
+            tokio::task::block_in_place(|| description::repository_index(&self.state.repository, ready_only));
+        Ok(Response::new(repository_index_message(&entries)))
+    }
+
+    async fn repository_model_load(
+        &self,
+        request: Request<wire::RepositoryModelLoadRequest>,
+    ) -> Result<Response<wire::RepositoryModelLoadResponse>, Status> {
+        self.check_management(&request)?;
+        let mut message = request.into_inner();
+        let result = match parse_load_request(&mut message) {
+            Ok(load) => {
+                let load = LoadRequest { config_json: load.config, files: load.files };
+                operations::load(&self.state.repository, message.model_name, load).await
+            }
+            Err(error) => Err(error),
+        };
+        self.reply(result.map(|()| wire::RepositoryModelLoadResponse {}))
+    }
+
+    async fn repository_model_unload(
+        &self,
+        request: Request<wire::RepositoryModelUnloadRequest>,
+    ) -> Result<Response<wire::RepositoryModelUnloadResponse>, Status> {
+        self.check_management(&request)?;
+        let message = request.into_inner();
+        let result = match parse_unload_request(&message) {
+            Ok(_) => operations::unload(&self.state.repository, message.model_name).await,
+            Err(error) => Err(error),
+        };
+        self.reply(result.map(|()| wire::RepositoryModelUnloadResponse {}))
+    }
+
+    async fn log_settings(
+        &self,
+        request: Request<wire::LogSettingsRequest>,
+    ) -> Result<Response<wire::LogSettingsResponse>, Status> {
+        if !request.get_ref().settings.is_empty() {
+            self.check_management(&request)?;
+            let changes = log_changes(&request.get_ref().settings);
+            operations::apply_log_settings(&self.state, &changes).map_err(|error| self.status(&error))?;
+        }
+        Ok(Response::new(wire::LogSettingsResponse { settings: log_message(&operations::log_settings(&self.state)) }))
+    }
+
+    async fn trace_setting(
+        &self,
+        _: Request<wire::TraceSettingRequest>,
+    ) -> Result<Response<wire::TraceSettingResponse>, Status> {
+        self.not_offered("tracing")
+    }
+
+    async fn system_shared_memory_status(
+        &self,
+        _: Request<wire::SystemSharedMemoryStatusRequest>,
+    ) -> Result<Response<wire::SystemSharedMemoryStatusResponse>, Status> {
+        Ok(Response::new(wire::SystemSharedMemoryStatusResponse::default()))
+    }
+
+    async fn system_shared_memory_register(
+        &self,
+        _: Request<wire::SystemSharedMemoryRegisterRequest>,
+    ) -> Result<Response<wire::SystemSharedMemoryRegisterResponse>, Status> {
+        self.not_offered("shared memory")
+    }
+
+    async fn system_shared_memory_unregister(
+        &self,
+        _: Request<wire::SystemSharedMemoryUnregisterRequest>,
+    ) -> Result<Response<wire::SystemSharedMemoryUnregisterResponse>, Status> {
+        self.not_offered("shared memory")
+    }
+
+    async fn cuda_shared_memory_status(
+        &self,
+        _: Request<wire::CudaSharedMemoryStatusRequest>,
+    ) -> Result<Response<wire::CudaSharedMemoryStatusResponse>, Status> {
+        Ok(Response::new(wire::CudaSharedMemoryStatusResponse::default()))
+    }
+
+    async fn cuda_shared_memory_register(
+        &self,
+        _: Request<wire::CudaSharedMemoryRegisterRequest>,
+    ) -> Result<Response<wire::CudaSharedMemoryRegisterResponse>, Status> {
+        self.not_offered("shared memory")
+    }
+
+    async fn cuda_shared_memory_unregister(
+        &self,
+        _: Request<wire::CudaSharedMemoryUnregisterRequest>,
+    ) -> Result<Response<wire::CudaSharedMemoryUnregisterResponse>, Status> {
+        self.not_offered("shared memory")
+    }
+}
+
+type SettingMap<V> = std::collections::BTreeMap<String, V>;
+
+fn log_changes(settings: &SettingMap<wire::log_settings_request::SettingValue>) -> Map<String, Value> {
+    use wire::log_settings_request::setting_value::ParameterChoice;
+    let value = |setting: &wire::log_settings_request::SettingValue| match &setting.parameter_choice {
+        Some(ParameterChoice::BoolParam(value)) => Value::from(*value),
+        Some(ParameterChoice::Uint32Param(value)) => Value::from(*value),
+        Some(ParameterChoice::StringParam(value)) => Value::from(value.clone()),
+        None => Value::Null,
+    };
+    settings.iter().map(|(name, setting)| (name.clone(), value(setting))).collect()
+}
+
+fn log_message(settings: &Value) -> SettingMap<wire::log_settings_response::SettingValue> {
+    use wire::log_settings_response::setting_value::ParameterChoice;
+    let Value::Object(settings) = settings else { return SettingMap::new() };
+    let choice = |value: &Value| match value {
+        Value::Bool(value) => Some(ParameterChoice::BoolParam(*value)),
+        Value::Number(number) => {
+            Some(ParameterChoice::Uint32Param(number.as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0)))
+        }
+        Value::String(text) => Some(ParameterChoice::StringParam(text.clone())),
+        _ => None,
+    };
+    settings
+        .iter()
+        .map(|(name, value)| {
+            (name.clone(), wire::log_settings_response::SettingValue { parameter_choice: choice(value) })
+        })
+        .collect()
+}

@@ -1,0 +1,199 @@
+//! `ModelStreamInfer` (W-87, W-88): many requests and replies over one call.
+//!
+//! Replies of ordinary models keep the order of their requests; those of decoupled models come as they come. A failed
+//! request does not end the stream, unless the client asked for that. Everything is bounded: what is outstanding, what
+//! waits to be sent; a client that does not read stops being read.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
+use hanok_backend::{InferenceResponse, ParameterValue, ServingError};
+use hanok_protocol::v2_grpc::wire::inference::{ModelInferRequest, ModelStreamInferResponse};
+use hanok_protocol::v2_grpc::{stream_error, stream_response, to_status};
+use hanok_scheduler::Submission;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tonic::metadata::MetadataMap;
+use tonic::{Status, Streaming};
+
+use super::infer::{Understood, call_timeout, reply_message, understand};
+use crate::admission::Permit;
+use crate::inference::Outcome;
+use crate::state::ServerState;
+
+/// Most requests of one stream that are not answered yet.
+const MAX_OUTSTANDING: usize = 256;
+/// Replies that wait for a client to read.
+const REPLY_BUFFER: usize = 64;
+/// Name of the parameter that marks the last reply to a request.
+const FINAL_RESPONSE: &str = "triton_final_response";
+
+type ReplySender = mpsc::Sender<Result<ModelStreamInferResponse, Status>>;
+pub(super) type Replies = mpsc::Receiver<Result<ModelStreamInferResponse, Status>>;
+
+/// One stream and its tasks; dropping the set it lives in ends them.
+pub(super) struct InferStream {
+    state: Arc<ServerState>,
+    metadata: MetadataMap,
+    replies: ReplySender,
+    errors_end_stream: bool,
+}
+
+impl InferStream {
+    pub(super) fn open(state: Arc<ServerState>, metadata: MetadataMap) -> (Self, Replies) {
+        let (replies, receiver) = mpsc::channel(REPLY_BUFFER);
+        let errors_end_stream =
+            metadata.get("triton_grpc_error").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+        (Self { state, metadata, replies, errors_end_stream }, receiver)
+    }
+
+    /// Takes requests until the client has sent its last and every reply is out, or the client is gone.
+    pub(super) async fn run(self, mut requests: Streaming<ModelInferRequest>) {
+        let mut ordered = FuturesOrdered::new();
+        let mut decoupled = JoinSet::new();
+        let mut open = true;
+        while open || !ordered.is_empty() || !decoupled.is_empty() {
+            let may_read = open && ordered.len() + decoupled.len() < MAX_OUTSTANDING;
+            tokio::select! {
+                () = self.replies.closed() => return,
+                Some(reply) = ordered.next(), if !ordered.is_empty() => {
+                    if self.deliver(reply).await.is_err() {
+                        return;
+                    }
+                }
+                Some(_) = decoupled.join_next(), if !decoupled.is_empty() => {}
+                request = requests.message(), if may_read => match request {
+                    Ok(Some(message)) => match self.begin(message) {
+                        Begun::Ordinary(reply) => ordered.push_back(reply),
+                        Begun::Decoupled(task) => {
+                            let replies = self.replies.clone();
+                            let errors_end_stream = self.errors_end_stream;
+                            let profile = self.state.behaviour.profile;
+                            decoupled.spawn(async move {
+                                task.run(&replies, errors_end_stream, profile).await;
+                            });
+                        }
+                    },
+                    Ok(None) => open = false,
+                    Err(status) => {
+                        // The client broke off, or sent what is no message: the stream ends with that.
+                        drop(self.replies.send(Err(status)).await);
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Understands and submits one request at once, so that order of arrival is order of submission.
+    fn begin(&self, message: ModelInferRequest) -> Begun {
+        let received = Instant::now();
+        let id = message.id.clone();
+        let entered = self.state.admission.request().and_then(|permit| {
+            let timeout = call_timeout(&self.metadata);
+            let understood = understand(&self.state, self.metadata.clone(), message, received, timeout, None)?;
+            Ok((permit, understood))
+        });
+        match entered {
+            Err(error) => Begun::Ordinary(Box::pin(std::future::ready(Err((error, id))))),
+            Ok((permit, understood)) if understood.ready.config.decoupled => {
+                Begun::Decoupled(DecoupledRequest { permit, understood, id })
+            }
+            Ok((permit, understood)) => {
+                let Understood { ready, request, plan, .. } = understood;
+                let submission = ready.scheduler.submit(request);
+                Begun::Ordinary(Box::pin(async move {
+                    let _permit = permit;
+                    let mut outcome = Outcome::begin(&ready, received);
+                    let result = match submission {
+                        Submission::Done(result) => result,
+                        Submission::Pending(answer) => answer.await,
+                    };
+                    outcome.settle(&result);
+                    let replied = result.and_then(|mut response| {
+                        mark_final(&mut response, true);
+                        reply_message(&ready, &plan, &id, &mut response)
+                    });
+                    replied.map(stream_response).map_err(|error| (error, id))
+                }))
+            }
+        }
+    }
+
+    async fn deliver(&self, reply: Result<ModelStreamInferResponse, (ServingError, String)>) -> Result<(), ()> {
+        let reply = match reply {
+            Ok(reply) => Ok(reply),
+            Err((error, _)) if self.errors_end_stream => Err(to_status(&error, self.state.behaviour.profile)),
+            Err((error, id)) => Ok(stream_error(&error, &id)),
+        };
+        let ends = reply.is_err();
+        match self.replies.send(reply).await {
+            Ok(()) if !ends => Ok(()),
+            _ => Err(()),
+        }
+    }
+}
+
+type OrdinaryReply = std::pin::Pin<
+    Box<dyn Future<Output = Result<ModelStreamInferResponse, (ServingError, String)>> + Send>,
+>;
+
+enum Begun {
+    Ordinary(OrdinaryReply),
+    Decoupled(DecoupledRequest),
+}
+
+/// A request to a decoupled model: none or many replies.
+struct DecoupledRequest {
+    permit: Permit,
+    understood: Understood,
+    id: String,
+}
+
+impl DecoupledRequest {
+    async fn run(self, replies: &ReplySender, errors_end_stream: bool, profile: hanok_protocol::StatusProfile) {
+        let Self { permit, understood, id } = self;
+        let _permit = permit;
+        let Understood { ready, request, plan, empty_final_response } = understood;
+        let mut outcome = Outcome::begin(&ready, request.received);
+        let mut responses = ready.scheduler.submit_stream(request);
+        while let Some(response) = responses.next().await {
+            let message = match response.result {
+                Some(Ok(mut body)) => {
+                    mark_final(&mut body, response.last);
+                    if response.last {
+                        outcome.succeed(&body);
+                    }
+                    reply_message(&ready, &plan, &id, &mut body).map(stream_response)
+                }
+                Some(Err(error)) => {
+                    outcome.fail(&error);
+                    Err(error)
+                }
+                None => {
+                    let mut body = InferenceResponse::default();
+                    mark_final(&mut body, true);
+                    outcome.succeed(&body);
+                    if !empty_final_response {
+                        return;
+                    }
+                    reply_message(&ready, &plan, &id, &mut body).map(stream_response)
+                }
+            };
+            let reply = match message {
+                Err(error) if errors_end_stream => Err(to_status(&error, profile)),
+                Err(error) => Ok(stream_error(&error, &id)),
+                Ok(reply) => Ok(reply),
+            };
+            if replies.send(reply).await.is_err() || response.last {
+                return;
+            }
+        }
+    }
+}
+
+fn mark_final(response: &mut InferenceResponse, last: bool) {
+    response.parameters.push((FINAL_RESPONSE.into(), ParameterValue::Bool(last)));
+}

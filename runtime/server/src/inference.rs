@@ -1,0 +1,111 @@
+//! One inference request, from validated to answered, the same for every protocol.
+//!
+//! The invariant: each request that reaches a model is counted exactly once, as a success or as a failure with its
+//! reason, also when its caller goes away.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hanok_backend::{ErrorCode, InferenceRequest, InferenceResponse, ServingError};
+use hanok_repository::ReadyVersion;
+use hanok_scheduler::Submission;
+use hanok_telemetry::{FailureReason, SuccessRecord};
+
+use crate::Limits;
+
+/// Sets the deadline: the soonest of the transport's, the request's own time-out and the server's limit.
+pub(crate) fn fix_deadline(request: &mut InferenceRequest, transport: Option<Duration>, limits: &Limits) {
+    let mut allowed = limits.max_request_duration;
+    if let Some(transport) = transport {
+        allowed = allowed.min(transport);
+    }
+    if request.timeout_microseconds > 0 {
+        allowed = allowed.min(Duration::from_micros(request.timeout_microseconds));
+    }
+    request.deadline = request.received.checked_add(allowed);
+}
+
+/// Executes a request and counts its outcome.
+pub(crate) async fn infer(
+    version: &Arc<ReadyVersion>,
+    request: InferenceRequest,
+) -> Result<InferenceResponse, ServingError> {
+    let mut outcome = Outcome::begin(version, request.received);
+    let result = match version.scheduler.submit(request) {
+        Submission::Done(result) => result,
+        Submission::Pending(answer) => answer.await,
+    };
+    outcome.settle(&result);
+    result
+}
+
+/// Counts one request when it is settled, or as cancelled when dropped before.
+#[derive(Debug)]
+pub(crate) struct Outcome<'a> {
+    version: &'a ReadyVersion,
+    received: Instant,
+    settled: bool,
+}
+
+impl<'a> Outcome<'a> {
+    pub(crate) fn begin(version: &'a ReadyVersion, received: Instant) -> Self {
+        Self { version, received, settled: false }
+    }
+
+    pub(crate) fn settle(&mut self, result: &Result<InferenceResponse, ServingError>) {
+        match result {
+            Ok(response) => self.succeed(response),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    pub(crate) fn succeed(&mut self, response: &InferenceResponse) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        let timing = response.timing;
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.version.statistics.record_success(&SuccessRecord {
+            total_ns: self.elapsed_ns(),
+            queue_ns: timing.queue_ns,
+            compute_input_ns: timing.compute_input_ns,
+            compute_infer_ns: timing.compute_infer_ns,
+            compute_output_ns: timing.compute_output_ns,
+            finished_epoch_ms: u64::try_from(epoch.as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+
+    pub(crate) fn fail(&mut self, error: &ServingError) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        if error.code() == ErrorCode::Internal {
+            tracing::warn!(model = &*self.version.model, version = self.version.version, %error, "a request failed");
+        }
+        self.version.statistics.record_failure(failure_reason(error.code()), self.elapsed_ns());
+    }
+
+    fn elapsed_ns(&self) -> u64 {
+        u64::try_from(self.received.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.version.statistics.record_failure(FailureReason::Canceled, self.elapsed_ns());
+        }
+    }
+}
+
+/// The `reason` label of a failure.
+fn failure_reason(code: ErrorCode) -> FailureReason {
+    match code {
+        ErrorCode::Unavailable | ErrorCode::ResourceExhausted | ErrorCode::DeadlineExceeded => FailureReason::Rejected,
+        ErrorCode::Cancelled => FailureReason::Canceled,
+        ErrorCode::Internal => FailureReason::Backend,
+        ErrorCode::InvalidArgument | ErrorCode::NotFound | ErrorCode::AlreadyExists | ErrorCode::Unsupported => {
+            FailureReason::Other
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The metrics port: `GET /metrics` in Prometheus' text format, and nothing else (W-100).
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hanok_telemetry::{Exposition, MetricKind, write_model_metrics};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+use tokio::sync::watch;
+
+use crate::connection::{ConnectionServer, ConnectionWatch, WatchedStream};
+use crate::http::ReplyBody;
+use crate::lifecycle::{Stage, reached};
+use crate::process_memory::{cpu_seconds, memory_of_host, resident_bytes};
+use crate::state::ServerState;
+
+/// Serves the metrics page.
+#[derive(Debug)]
+pub(crate) struct MetricsServer {
+    state: Arc<ServerState>,
+}
+
+impl MetricsServer {
+    pub(crate) fn new(state: Arc<ServerState>) -> Self {
+        Self { state }
+    }
+}
+
+impl ConnectionServer for MetricsServer {
+    fn serve(
+        &self,
+        stream: WatchedStream,
+        _peer: SocketAddr,
+        watch: Arc<ConnectionWatch>,
+        mut stage: watch::Receiver<Stage>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let state = Arc::clone(&self.state);
+        async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                watch.request_started();
+                let response = respond(&request, &state);
+                watch.request_finished();
+                std::future::ready(Ok::<_, Infallible>(response))
+            });
+            let connection =
+                hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(stream, service);
+            let mut connection = std::pin::pin!(connection);
+            let result = tokio::select! {
+                result = connection.as_mut() => result,
+                () = reached(&mut stage, Stage::Draining) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = result {
+                tracing::debug!(%error, "a metrics connection ended");
+            }
+        }
+    }
+
+    fn refusal(&self) -> &'static [u8] {
+        b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+    }
+}
+
+fn respond(request: &Request<Incoming>, state: &ServerState) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::empty());
+    if request.uri().path() != "/metrics" {
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        return response;
+    }
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Exposition::CONTENT_TYPE));
+    *response.body_mut() = ReplyBody::new([Bytes::from(page(state))]);
+    response
+}
+
+fn page(state: &ServerState) -> String {
+    let versions = state.repository.ready().all();
+    let mut page = Exposition::default();
+    let models: Vec<_> = versions
+        .iter()
+        .map(|version| (version.model.to_string(), version.version_text.to_string(), version.statistics.snapshot()))
+        .collect();
+    write_model_metrics(&mut page, &models);
+
+    page.family("nv_model_load_duration_secs", MetricKind::Gauge, "Model load time in seconds");
+    for version in &versions {
+        let labels = [("model", &*version.model), ("version", &*version.version_text)];
+        page.float("nv_model_load_duration_secs", &labels, version.load_seconds);
+    }
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        page.family(name, MetricKind::Gauge, help);
+        page.integer(name, &[], value);
+    };
+    if let Some((total, used)) = memory_of_host() {
+        gauge("nv_cpu_memory_total_bytes", "CPU total memory (RAM), in bytes", total);
+        gauge("nv_cpu_memory_used_bytes", "CPU used memory (RAM), in bytes", used);
+    }
+    if let Some(bytes) = resident_bytes() {
+        gauge("process_resident_memory_bytes", "Resident memory of this process in bytes", bytes);
+    }
+    gauge(
+        "hanok_in_flight_requests",
+        "Inference requests between their first byte and their last",
+        state.admission.requests_inside() as u64,
+    );
+    gauge("hanok_connections", "Open connections of all ports", state.admission.connections_inside() as u64);
+    if let Some(seconds) = cpu_seconds() {
+        page.family("process_cpu_seconds_total", MetricKind::Counter, "User and system CPU time of this process");
+        page.float("process_cpu_seconds_total", &[], seconds);
+    }
+    page.into_text()
+}

@@ -1,0 +1,9 @@
+//! The commands, one module each.
+
+pub(crate) mod bench;
+pub(crate) mod doctor;
+pub(crate) mod error;
+pub(crate) mod infer;
+pub(crate) mod models;
+pub(crate) mod serve;
+mod text_table;

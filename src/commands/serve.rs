@@ -1,0 +1,306 @@
+//! `hanok serve`: from flags to a running server, and its orderly end.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hanok_protocol::StatusProfile;
+use hanok_repository::{ControlMode, ModelRepository, Poller, RepositorySettings};
+use hanok_server::{
+    Admission, Behaviour, Endpoints, Lifecycle, Limits, Management, RunningServer, ServerIdentity, ServerState, Stage,
+};
+use hanok_telemetry::{LogFormat, LogLevel, LogSettings, Logging};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::error::CommandError;
+use crate::app;
+pub(crate) use crate::settings::ServeArguments;
+use crate::settings::{LogFormatName, ProfileName, Surroundings, by_backend};
+
+/// Exit code when requests were cut off by the end of the time to finish, as the shell's own for a failure.
+const EXIT_CUT_OFF: u8 = 1;
+/// Exit code after a second signal.
+const EXIT_FORCED: u8 = 130;
+
+/// Serves until a signal says to stop.
+pub(crate) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> {
+    let started = Instant::now();
+    let logging = Arc::new(start_log(arguments)?);
+    note_inert_flags(arguments)?;
+    let surroundings = Surroundings::read();
+    let threads = arguments.http.http_thread_count.unwrap_or(surroundings.processors).max(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("hanok-serve")
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::failed(format!("the asynchronous runtime could not be started: {error}")))?;
+    let code = runtime.block_on(serve(arguments, &surroundings, logging, started));
+    // Nothing is lost here: everything that has an owner was joined before.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    code
+}
+
+async fn serve(
+    arguments: &ServeArguments,
+    surroundings: &Surroundings,
+    logging: Arc<Logging>,
+    started: Instant,
+) -> Result<ExitCode, CommandError> {
+    let mut signals = Signals::install()?;
+    let settings = by_backend(&arguments.backends.settings);
+    let engine = app::choose_engine(&settings, surroundings)?;
+    tracing::info!("{}", app::engine_summary(&engine));
+    let repository = Arc::new(open_repository(arguments, surroundings, &settings, &engine)?);
+    let state = Arc::new(server_state(arguments, &repository, logging)?);
+    tracing::info!("limits: {}", state.limits);
+
+    let server = RunningServer::start(&state, &endpoints(arguments)).map_err(|error| CommandError::failed(error.to_string()))?;
+    let shown = |address: Option<SocketAddr>| address.map_or_else(|| "off".to_owned(), |address| address.to_string());
+    tracing::info!(
+        "listening http={} grpc={} metrics={}",
+        shown(server.http),
+        shown(server.grpc),
+        shown(server.metrics)
+    );
+
+    let loading = {
+        let repository = Arc::clone(&repository);
+        std::thread::Builder::new().name("hanok-load".to_owned()).spawn(move || repository.load_at_start())
+    }
+    .map_err(|error| CommandError::failed(format!("the loading thread could not be started: {error}")))?;
+    let loaded = tokio::task::spawn_blocking(move || loading.join());
+    let interrupted = tokio::select! {
+        loaded = loaded => {
+            match loaded {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => return Err(unreadable_repository(arguments, &error)),
+                _ => return Err(CommandError::failed("loading models ended with a panic; the log has the reason")),
+            }
+            false
+        }
+        () = signals.next() => true,
+    };
+    let _poller = match repository.control_mode() {
+        ControlMode::Poll => {
+            let interval = Duration::from_secs(arguments.repository.repository_poll_secs.max(1));
+            Some(Poller::start(&repository, interval).map_err(|error| CommandError::failed(error.to_string()))?)
+        }
+        ControlMode::None | ControlMode::Explicit => None,
+    };
+    if !interrupted {
+        if arguments.repository.exit_on_error && !repository.all_ready() {
+            return Err(CommandError::failed("a model failed to load, and --exit-on-error was given; the log has the reason"));
+        }
+        state.lifecycle.advance(Stage::Serving);
+        let count = repository.ready().all().len();
+        tracing::info!(versions = count, milliseconds = started.elapsed().as_millis(), "serving");
+        signals.next().await;
+    }
+    Ok(finish(arguments, &state, server, &mut signals).await)
+}
+
+/// Readiness first, then the listeners, then in-flight work; a second signal cuts all of it short.
+async fn finish(
+    arguments: &ServeArguments,
+    state: &ServerState,
+    server: RunningServer,
+    signals: &mut Signals,
+) -> ExitCode {
+    let orderly = async {
+        state.lifecycle.advance(Stage::Leaving);
+        tracing::info!(in_flight = state.admission.requests_inside(), "stopping: not ready any more");
+        tokio::time::sleep(Duration::from_secs(arguments.life.drain_delay_secs)).await;
+        state.lifecycle.advance(Stage::Draining);
+        let limit = Duration::from_secs(arguments.life.exit_timeout_secs);
+        if tokio::time::timeout(limit, server.finished()).await.is_ok() {
+            tracing::info!("stopped: everything in flight was finished");
+            ExitCode::SUCCESS
+        } else {
+            state.lifecycle.advance(Stage::Stopped);
+            tracing::warn!(in_flight = state.admission.requests_inside(), "stopped: the time to finish was over");
+            ExitCode::from(EXIT_CUT_OFF)
+        }
+    };
+    tokio::select! {
+        code = orderly => code,
+        () = signals.next() => {
+            tracing::warn!("stopped at once by a second signal");
+            // Threads that execute a model cannot be interrupted; leaving is what was asked for.
+            std::process::exit(i32::from(EXIT_FORCED))
+        }
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self, CommandError> {
+        let install = |kind| signal(kind).map_err(|error| CommandError::failed(format!("signals cannot be received: {error}")));
+        Ok(Self { terminate: install(SignalKind::terminate())?, interrupt: install(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn start_log(arguments: &ServeArguments) -> Result<Logging, CommandError> {
+    let log = &arguments.log;
+    let level = match (log.log_verbose, log.log_info, log.log_warning) {
+        (0, true, _) => LogLevel::Info,
+        (0, false, true) => LogLevel::Warning,
+        (0, false, false) => LogLevel::Error,
+        (1, ..) => LogLevel::Debug,
+        _ => LogLevel::Trace,
+    };
+    let format = match log.log_format {
+        LogFormatName::Default | LogFormatName::Iso8601 => LogFormat::Text,
+        LogFormatName::Json => LogFormat::Json,
+    };
+    Logging::start(&LogSettings { format, level, filter: log.log_filter.clone() }).map_err(CommandError::input)
+}
+
+fn note_inert_flags(arguments: &ServeArguments) -> Result<(), CommandError> {
+    for flag in arguments.inert.given() {
+        if flag.is_refused() {
+            return Err(CommandError::input(format!("--{}: {}", flag.name, flag.why)));
+        }
+        tracing::warn!(flag = flag.name, "--{} has no effect: {}", flag.name, flag.why);
+    }
+    Ok(())
+}
+
+fn open_repository(
+    arguments: &ServeArguments,
+    surroundings: &Surroundings,
+    settings: &app::BackendSettings,
+    engine: &app::EngineChoice,
+) -> Result<ModelRepository, CommandError> {
+    let flags = &arguments.repository;
+    for root in &flags.roots {
+        if !root.is_dir() {
+            return Err(CommandError::input(format!(
+                "`{}` is not a folder; name the folder of your models with --model-repository=DIR",
+                root.display()
+            )));
+        }
+    }
+    let setting = |name: &str| settings.get("").and_then(|keys| keys.get(name));
+    let default_max_batch_size = match setting("default-max-batch-size") {
+        None => 4,
+        Some(text) => text.parse().map_err(|_| {
+            CommandError::input(format!("--backend-config=default-max-batch-size={text}: expected a number, got `{text}`"))
+        })?,
+    };
+    let repository = RepositorySettings {
+        roots: flags.roots.clone(),
+        config_name: flags.model_config_name.clone(),
+        control_mode: flags.control_mode.into(),
+        startup_models: flags.load_models.clone(),
+        auto_complete: !flags.disable_auto_complete_config,
+        default_max_batch_size,
+        load_threads: flags.model_load_thread_count.min(surroundings.processors.max(2)),
+        default_deadline: None,
+        max_queue: arguments.limits.max_queued_requests,
+        scratch_directory: surroundings.scratch_directory.clone(),
+    };
+    ModelRepository::new(repository, app::backends(settings, engine))
+        .map_err(|error| CommandError::failed(format!("the model repository could not be opened: {error}")))
+}
+
+fn unreadable_repository(arguments: &ServeArguments, error: &std::io::Error) -> CommandError {
+    let roots: Vec<String> = arguments.repository.roots.iter().map(|root| root.display().to_string()).collect();
+    CommandError::failed(format!("the model repository `{}` cannot be read: {error}", roots.join("`, `")))
+}
+
+fn server_state(
+    arguments: &ServeArguments,
+    repository: &Arc<ModelRepository>,
+    logging: Arc<Logging>,
+) -> Result<ServerState, CommandError> {
+    let limits = limits(arguments);
+    let pattern = |flag: &str, text: &Option<String>| match text {
+        None => Ok(None),
+        Some(text) => regex::Regex::new(text)
+            .map(Some)
+            .map_err(|error| CommandError::input(format!("--{flag}: `{text}` is not a regular expression: {error}"))),
+    };
+    Ok(ServerState {
+        repository: Arc::clone(repository),
+        admission: Arc::new(Admission::new(&limits)),
+        limits,
+        lifecycle: Lifecycle::new(),
+        behaviour: Behaviour {
+            profile: match arguments.http.status_profile {
+                ProfileName::Triton => StatusProfile::Triton,
+                ProfileName::Strict => StatusProfile::Strict,
+            },
+            strict_readiness: arguments.repository.strict_readiness,
+            http_header_forward: pattern("http-header-forward-pattern", &arguments.http.http_header_forward_pattern)?,
+            grpc_header_forward: pattern("grpc-header-forward-pattern", &arguments.grpc.grpc_header_forward_pattern)?,
+            management: management(arguments)?,
+            identity: ServerIdentity {
+                name: arguments.life.server_id.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+        },
+        logging: Some(logging),
+    })
+}
+
+fn management(arguments: &ServeArguments) -> Result<Management, CommandError> {
+    if arguments.life.allow_open_management {
+        return Ok(Management::Open);
+    }
+    let Some(path) = &arguments.life.management_token_file else { return Ok(Management::Loopback) };
+    let text = fs::read_to_string(path).map_err(|error| {
+        CommandError::input(format!("--management-token-file: `{}` cannot be read: {error}", path.display()))
+    })?;
+    let token = text.trim();
+    if token.len() < 16 {
+        return Err(CommandError::input(format!(
+            "--management-token-file: a token must have 16 characters at least, got `{}`",
+            token.len()
+        )));
+    }
+    Ok(Management::Token(token.to_owned()))
+}
+
+fn limits(arguments: &ServeArguments) -> Limits {
+    let flags = &arguments.limits;
+    Limits {
+        max_request_bytes: arguments.http.http_max_input_size,
+        max_connections: flags.max_connections,
+        max_in_flight_requests: flags.max_in_flight_requests,
+        max_in_flight_bytes: flags.max_in_flight_bytes,
+        max_queued_requests: flags.max_queued_requests,
+        head_timeout: Duration::from_secs(flags.head_timeout_secs),
+        body_timeout: Duration::from_secs(flags.body_timeout_secs),
+        write_timeout: Duration::from_secs(flags.write_timeout_secs),
+        idle_timeout: Duration::from_secs(flags.idle_timeout_secs),
+        max_request_duration: Duration::from_secs(flags.max_request_secs),
+        ..Limits::default()
+    }
+}
+
+fn endpoints(arguments: &ServeArguments) -> Endpoints {
+    let address = |allowed: bool, ip, port| allowed.then(|| SocketAddr::new(ip, port));
+    let (http, grpc, metrics) = (&arguments.http, &arguments.grpc, &arguments.metrics);
+    Endpoints {
+        http: address(http.allow_http, http.http_address, http.http_port),
+        grpc: address(grpc.allow_grpc, grpc.grpc_address, grpc.grpc_port),
+        metrics: address(metrics.allow_metrics, metrics.metrics_address.unwrap_or(http.http_address), metrics.metrics_port),
+        reuse_http_port: http.reuse_http_port,
+        reuse_grpc_port: grpc.reuse_grpc_port,
+    }
+}

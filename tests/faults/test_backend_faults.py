@@ -1,0 +1,84 @@
+"""A model that panics or fails takes nobody with it (attack table 48 and 63)."""
+
+import time
+
+import pytest
+
+from harness.load import in_background, together
+
+
+def ask(server, model, value, extra=0):
+    return server.infer(model, {"INPUT0": ("INT32", [1, 2], [value, extra])})
+
+
+@pytest.fixture
+def server(repository, serve):
+    two = [("INPUT0", "INT32", [2])]
+    for kind in ("panic", "fail"):
+        repository.add(kind, model=kind, inputs=two)
+        repository.add(f"{kind}_batched", model=kind, inputs=two, parameters={"execute_delay_ms": "150"}, config="dynamic_batching { }\n")
+    repository.add("good", inputs=two)
+    return serve(repository)
+
+
+@pytest.mark.parametrize("kind", ["panic", "fail"])
+def test_the_request_fails_and_the_server_stays(server, kind):
+    pid = server.pid
+    for _ in range(20):
+        reply = ask(server, kind, -1)
+        assert reply.status == 500
+        for secret in ("panicked", ".rs", "first element", "/"):
+            assert secret not in reply.error, reply.error
+        reply = ask(server, kind, 3)
+        assert reply.status == 200 and reply.json()["outputs"][0]["data"] == [3, 0]
+    assert server.process.poll() is None and server.pid == pid
+    assert server.get("/v2/health/live").status == 200
+    assert server.metrics().value("nv_inference_request_failure", model=kind, reason="BACKEND") == 20
+    assert "panic" in server.log().lower() or kind == "fail"
+
+
+@pytest.mark.parametrize("kind", ["panic", "fail"])
+def test_only_the_bad_member_of_a_batch_fails(server, kind):
+    model = f"{kind}_batched"
+
+    def one(number):
+        if number:
+            time.sleep(0.03 + 0.005 * number)
+        return ask(server, model, -1 if number == 3 else number, extra=number)
+
+    replies = together(7, one)
+    assert [reply.status for reply in replies] == [200, 200, 200, 500, 200, 200, 200]
+    for number, reply in enumerate(replies):
+        if number != 3:
+            assert reply.json()["outputs"][0]["data"] == [number, number]
+    metrics = server.metrics()
+    assert metrics.value("nv_inference_request_success", model=model) == 6
+    assert metrics.value("nv_inference_request_failure", model=model, reason="BACKEND") == 1
+    assert metrics.value("hanok_batch_size_rows_count", model=model, trigger="retry") == 6
+
+
+def test_other_models_do_not_notice(server):
+    with in_background(2, lambda: ask(server, "good", 1)) as traffic, in_background(2, lambda: ask(server, "panic", -1)) as faults:
+        server.await_true(lambda: len(faults.outcomes) > 100 and len(traffic.outcomes) > 100, "traffic", 20)
+    assert traffic.failures() == []
+    assert {outcome.status for outcome in faults.outcomes} == {500}
+
+
+def test_a_client_gives_a_bad_shape_to_a_batch(server):
+    # Refused before it meets the others.
+    assert server.infer("good", {"INPUT0": ("INT32", [1, 3], [1, 2, 3])}).status == 400
+
+
+def test_killed_and_started_again(repository, serve):
+    repository.add("m", inputs=[("INPUT0", "INT32", [2])])
+    first = serve(repository, "--model-control-mode=explicit", "--load-model=m")
+    port = first.http.rsplit(":", 1)[1]
+    with in_background(4, lambda: ask(first, "m", 1)) as traffic:
+        first.await_true(lambda: len(traffic.outcomes) > 50, "traffic")
+        first.process.kill()
+        assert first.exit_code(10) == -9
+    started = time.monotonic()
+    # On the same port, which still has connections of the dead process in TIME_WAIT.
+    second = serve(repository, "--model-control-mode=explicit", "--load-model=m", "--http-port", port)
+    assert time.monotonic() - started < 2
+    assert ask(second, "m", 5).json()["outputs"][0]["data"] == [5, 0]

@@ -1,0 +1,1 @@
+"""The attack table, over real sockets, against one server process in random order."""
