@@ -1,8 +1,124 @@
-//! placeholder
+//! ONNX Runtime in a loop, without a server: what an engine's share is compared with.
+//!
+//! The model is loaded through the same backend and configuration as in the server, and executed batch after batch on
+//! one thread; requests, queues and protocols are absent. Runs in a process of its own, whose starter must have set
+//! [`hanok_backend_onnxruntime::TELEMETRY_SWITCH`]. Prints one JSON object.
 
-/// Arguments.
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hanok_backend::conformance::Outcome;
+use hanok_backend::{
+    Backend as _, Batch, BatchInput, InferenceRequest, InstancePlacement, Member, ModelSource, OutputSelection, Placement,
+};
+use hanok_backend_onnxruntime::{LibrarySearch, OnnxRuntimeBackend, locate};
+use hanok_model_config::{CompletionFacts, ModelConfig, load_config, read_onnx_signature};
+use hanok_tensor::{AlignedBuffer, Shape};
+
+use crate::Problem;
+
+/// Arguments of the bare loop.
 #[derive(Debug, clap::Args)]
-pub(crate) struct BareLoopArguments {}
-pub(crate) fn run(_: &BareLoopArguments) -> Result<(), crate::Problem> {
-    Err("not yet".to_owned())
+pub(crate) struct BareLoopArguments {
+    /// The model's folder.
+    folder: PathBuf,
+    /// Rows per execution.
+    #[arg(long, default_value_t = 1)]
+    batch: u32,
+    /// How long to execute.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// The library; without it those of the project folder and of Python packages are searched.
+    #[arg(long)]
+    library: Option<PathBuf>,
+}
+
+/// Runs the loop.
+pub(crate) fn run(arguments: &BareLoopArguments) -> Result<(), Problem> {
+    let report = locate(&LibrarySearch {
+        flag: arguments.library.clone(),
+        project_directory: Some(PathBuf::from(".hanok/lib")),
+        virtual_environment: std::env::var_os("VIRTUAL_ENV").map(PathBuf::from),
+        working_directory: std::env::current_dir().ok(),
+        ..Default::default()
+    });
+    let found = report.found.as_ref().ok_or_else(|| report.to_string())?;
+    let backend = OnnxRuntimeBackend::open(&found.path).map_err(|error| error.to_string())?;
+    let config = Arc::new(configuration(&arguments.folder)?);
+    let source = ModelSource {
+        config: Arc::clone(&config),
+        version: 1,
+        model_directory: arguments.folder.clone(),
+        version_directory: arguments.folder.join("1"),
+        settings: std::collections::BTreeMap::new(),
+    };
+    let model = backend.load(&source).map_err(|error| error.to_string())?;
+    let placement = InstancePlacement { name: "bare".to_owned(), placement: Placement::Cpu };
+    let mut instance = model.create_instance(&placement).map_err(|error| error.to_string())?;
+
+    let (shapes, buffers) = zeros(&config, arguments.batch)?;
+    let request = request(arguments.batch);
+    let mut execute = || -> Result<(), Problem> {
+        let inputs = shapes.iter().zip(&buffers).map(|(shape, data)| Some(BatchInput { shape: shape.clone(), data }));
+        let mut sink = Outcome::default();
+        let mut members = [Member::new(&request, &mut sink)];
+        let mut batch = Batch::new(&config, inputs.collect(), &mut members);
+        instance.execute(&mut batch).map_err(|error| error.to_string())
+    };
+    for _ in 0..3 {
+        execute()?;
+    }
+    let begin = Instant::now();
+    let limit = Duration::from_secs_f64(arguments.seconds);
+    let mut executions = 0_u32;
+    while begin.elapsed() < limit {
+        execute()?;
+        executions += 1;
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    let rows = f64::from(executions) * f64::from(arguments.batch);
+    println!("{}", serde_json::json!({"rows_per_second": rows / seconds, "executions": executions, "seconds": seconds}));
+    Ok(())
+}
+
+fn configuration(folder: &Path) -> Result<ModelConfig, Problem> {
+    let name = folder.file_name().and_then(|name| name.to_str()).ok_or("the model's folder has no name")?;
+    let text = std::fs::read_to_string(folder.join("config.pbtxt")).unwrap_or_default();
+    let graph = std::fs::read(folder.join("1/model.onnx")).map_err(|error| format!("cannot read the model: {error}"))?;
+    let signature = read_onnx_signature(&graph).map_err(|error| format!("{error:?}"))?;
+    let mut facts = CompletionFacts::new(name);
+    facts.model_files = vec!["model.onnx".to_owned()];
+    let loaded = load_config(&text, &facts, Some(&signature.signature)).map_err(|error| error.to_string())?;
+    Ok(loaded.config)
+}
+
+/// Zeros for every input, and their shapes.
+fn zeros(config: &ModelConfig, rows: u32) -> Result<(Vec<Shape>, Vec<AlignedBuffer>), Problem> {
+    let mut shapes = Vec::new();
+    let mut buffers = Vec::new();
+    for input in &config.inputs {
+        let batch = (config.max_batch_size > 0).then_some(i64::from(rows));
+        let shape: Shape = batch.into_iter().chain(input.model_dims().iter().copied()).collect();
+        let size = shape.byte_size(input.data_type).map_err(|error| format!("input `{}`: {error}", input.name))?;
+        let size = size.ok_or_else(|| format!("input `{}` is text, which the bare loop lacks", input.name))?;
+        buffers.push(AlignedBuffer::zeroed(size));
+        shapes.push(shape);
+    }
+    Ok((shapes, buffers))
+}
+
+fn request(rows: u32) -> InferenceRequest {
+    InferenceRequest {
+        id: "".into(),
+        inputs: smallvec::SmallVec::new(),
+        rows,
+        outputs: OutputSelection::All,
+        parameters: Vec::new(),
+        sequence: None,
+        priority: 0,
+        timeout_microseconds: 0,
+        received: Instant::now(),
+        deadline: None,
+    }
 }

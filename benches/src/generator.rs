@@ -24,16 +24,12 @@ pub(crate) struct Load<'a> {
 pub(crate) struct Measured {
     /// Server CPU microseconds per request.
     pub(crate) cpu_us: f64,
-    /// Client CPU microseconds per request.
-    pub(crate) client_cpu_us: f64,
     /// Answers per second.
     pub(crate) rate: f64,
     /// Answers in time per second.
     pub(crate) goodput: f64,
     /// Median latency in microseconds.
     pub(crate) p50_us: f64,
-    /// 99th percentile in microseconds.
-    pub(crate) p99_us: f64,
 }
 
 /// Offers the load for the options' time; gives one result per level.
@@ -65,10 +61,8 @@ fn read(level: &Value, model: &str, errors_allowed: bool) -> Result<Measured, Pr
     let number = |value: &Value| value.as_f64().ok_or_else(|| format!("the report of `{model}` lacks a figure: {level}"));
     Ok(Measured {
         cpu_us: number(&level["server_cpu_us_per_request"])?,
-        client_cpu_us: number(&level["client_cpu_us_per_request"])?,
         rate: number(&level["requests_per_second"])?,
         goodput: number(&level["goodput_per_second"])?,
         p50_us: number(&level["latency_us"]["p50"])?,
-        p99_us: number(&level["latency_us"]["p99"])?,
     })
 }

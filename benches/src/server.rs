@@ -3,7 +3,7 @@
 //! The line: `listening http=127.0.0.1:PORT grpc=... metrics=...`, plain or inside a JSON log line.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -105,7 +105,11 @@ fn listening(line: &str) -> Option<(Option<SocketAddr>, Option<SocketAddr>)> {
     let address = |key: &str| {
         let (_, value) = rest.split_once(key)?;
         let end = value.find(|letter: char| letter.is_whitespace() || letter == '"' || letter == ',').unwrap_or(value.len());
-        value[..end].parse().ok()
+        let mut address: SocketAddr = value[..end].parse().ok()?;
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        Some(address)
     };
     match (address("http="), address("grpc=")) {
         (None, None) => None,

@@ -132,6 +132,11 @@ impl HttpClient {
         if self.binary == Some(true) { Encoding::Binary } else { Encoding::Json }
     }
 
+    /// Speaks `encoding` whatever the server announces.
+    pub(crate) fn use_encoding(&mut self, encoding: Encoding) {
+        self.binary = Some(encoding == Encoding::Binary);
+    }
+
     /// A model's metadata.
     pub(crate) async fn contract(&mut self, model: &str, version: Option<&str>) -> Result<ModelContract, ClientError> {
         decode_contract(&self.get(&model_path(model, version, "")).await?)

@@ -118,6 +118,13 @@ impl Client {
         either!(self, client => client.unload(model, dependents))
     }
 
+    /// Speaks `encoding` from now on, whatever the server announces; gRPC has only one.
+    pub(crate) fn use_encoding(&mut self, encoding: Encoding) {
+        if let Self::Http(client) = self {
+            client.use_encoding(encoding);
+        }
+    }
+
     /// How to encode tensors for this server: binary on gRPC, and on HTTP when the server announces the extension.
     pub(crate) async fn encoding(&mut self) -> Encoding {
         match self {

@@ -173,6 +173,7 @@ pub(crate) async fn run(arguments: BenchArguments) -> Result<ExitCode, CommandEr
         (Protocol::Http, None) => client.encoding().await,
         _ => Encoding::Binary,
     };
+    client.use_encoding(encoding);
     client.infer(&call).await?;
     let payload = payload::prepare(&call, &address, encoding, arguments.request_timeout)?;
     let mut report = BenchReport::new(&arguments.model, &address, encoding, arguments.batch, payload.bytes());

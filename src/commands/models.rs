@@ -91,10 +91,12 @@ fn report(out: &mut impl std::io::Write, json: bool, model: &str, done: &str) ->
     }
 }
 
-/// A server in another control mode refuses with 503 (W-72); its text does not say how to change that.
+/// A server in another control mode refuses with 503 (W-72); Triton's text does not say how to change that.
 fn with_control_mode_remedy(error: ClientError) -> ClientError {
     match error {
-        ClientError::Refused { status, message } if status == "503" || status == "UNAVAILABLE" => {
+        ClientError::Refused { status, message }
+            if (status == "503" || status == "Unavailable") && !message.contains("--model-control-mode") =>
+        {
             let remedy = "start the server with --model-control-mode=explicit to load and unload by command";
             ClientError::Refused { status, message: format!("{message}; {remedy}") }
         }

@@ -162,6 +162,6 @@ def check_tensors(head: dict, tail: bytes, wanted: list[dict], shown: str):
             expect(len(tail) >= size, f"binary part too short: {shown}")
             data, tail = decode(output["datatype"], tail[:size]), tail[size:]
         for member in ("datatype", "shape"):
-            expect(member not in tensor or output[member] == tensor[member], f"{member} of {tensor['name']} should be {tensor[member]}: {shown}")
-        expect("data" not in tensor or same(tensor["data"], data), f"data of {tensor['name']} should be {tensor['data']}, got {data}")
+            expect(member not in tensor or output[member] == tensor[member], f"{member} of {tensor['name']} should be {tensor.get(member)}: {shown}")
+        expect("data" not in tensor or same(tensor["data"], data), f"data of {tensor['name']} should be {tensor.get('data')}, got {data}")
     expect(tail == b"", f"{len(tail)} bytes after the last binary part")

@@ -1,6 +1,8 @@
 """What the operator reads: text or JSON, request ids, levels that change while the server runs, one line per event."""
 
+import contextlib
 import json
+import socket
 
 import pytest
 
@@ -63,12 +65,21 @@ def test_levels_change_while_it_runs(repository, serve):
     server = serve(repository.add("m"))
     settings = server.get("/v2/logging").json()
     assert settings["log_verbose_level"] == 0 and settings["log_info"] is True
+
+    def cause_a_debug_line():
+        host, port = server.grpc.split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(b"this is not HTTP/2 at all, not even nearly\r\n\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                connection.recv(1000)
+
     before = len(lines(server))
-    server.infer("m", {"INPUT0": ("FP32", [1, 1], [1])})
+    cause_a_debug_line()
+    assert server.infer("m", {"INPUT0": ("FP32", [1, 1], [1])}).status == 200
     assert len(lines(server)) == before
     assert server.post("/v2/logging", {"log_verbose_level": 2}).status == 200
     assert server.get("/v2/logging").json()["log_verbose_level"] == 2
-    server.infer("m", {"INPUT0": ("FP32", [1, 1], [1])})
+    cause_a_debug_line()
     server.await_true(lambda: len(lines(server)) > before, "more lines")
     assert server.post("/v2/logging", {"log_verbose_level": 0}).status == 200
     assert server.post("/v2/logging", {"log_info": "yes"}).status in (400, 500)

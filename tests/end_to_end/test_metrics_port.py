@@ -41,8 +41,10 @@ def test_a_page_of_its_own(server):
 def test_each_request_counts_once(server):
     for rows in (1, 3):
         assert server.infer("m", {"INPUT0": ("FP32", [rows, 1], [1] * rows)}).status == 200
-    metrics = server.metrics()
     of = {"model": "m", "version": "1"}
+    # A batch is counted when its last answer is on its way.
+    server.await_true(lambda: server.metrics().value("nv_inference_count", **of) >= 4, "the count of rows", 2)
+    metrics = server.metrics()
     assert metrics.value("nv_inference_request_success", **of) == 2
     assert metrics.value("nv_inference_count", **of) == 4
     assert metrics.value("nv_inference_exec_count", **of) == 2

@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 
 import pytest
 
@@ -175,10 +176,15 @@ def test_warm_up_runs_before_the_model_is_ready(repository, serve):
     model_warmup { name: "file" batch_size: 1
       inputs { key: "INPUT0" value { data_type: TYPE_FP32 dims: [ 1 ] input_data_file: "four_bytes" } } }
     """
-    repository.add("m", config=warmup, files={"warmup/four_bytes": b"\0\0\x80\x3f"})
-    server = serve(repository)
+    files = {"warmup/four_bytes": b"\0\0\x80\x3f"}
+    repository.add("m", config=warmup, files=files, parameters={"execute_delay_ms": "200"})
+    server = serve(repository, "--model-control-mode=explicit")
+    started = time.monotonic()
+    assert load(server).status == 200
+    # Four executions of 200 ms, none of which is a client's.
+    assert time.monotonic() - started >= 0.8
     assert ask(server).status == 200
-    assert "zeroes" in server.log() or "warm" in server.log().lower()
+    assert server.statistics("m")["inference_count"] == 1
 
 
 def test_a_warm_up_that_fails_keeps_the_model_out(repository, serve):
@@ -224,7 +230,8 @@ def test_without_auto_completion_a_model_must_say_everything(repository, serve, 
     source = repository.copy("digits").path / "digits"
     (source / "config.pbtxt").write_text('name: "digits"\nbackend: "onnxruntime"\n')
     server = serve(repository, flag, "--strict-readiness=false", wait="listening")
-    server.await_true(lambda: index(server)["digits"][0][1] == "UNAVAILABLE", "the refusal")
+    server.await_true(lambda: "must specify at least one input" in server.log(), "the refusal in the log")
+    assert server.get("/v2/models/digits/ready").status == 400 and "digits" in index(server)
 
 
 def test_an_unknown_field_is_refused_with_its_place(repository, serve):

@@ -58,6 +58,7 @@ class HanokServer:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
+            cwd=ROOT,
             env={**os.environ, **self.environment},
         )
         HanokServer.started.append(self)

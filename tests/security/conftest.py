@@ -43,6 +43,7 @@ def target(tmp_path_factory):
     repository = ModelRepository(folder / "outer" / "models")
     for kind in ("FP32", "FP64", "UINT8", "BYTES"):
         repository.add(f"identity_{kind.lower()}", inputs=[("INPUT0", kind, [-1])])
+    repository.add("fixed", inputs=[("INPUT0", "FP32", [4])])
     repository.add("probed").add("model..1").add("..my_model")
     (folder / "outer" / "secret").write_bytes(b"root: secret weights")
     arguments = ["--model-control-mode=explicit", "--load-model=*", "--head-timeout-secs=2", "--body-timeout-secs=2", "--write-timeout-secs=3"]

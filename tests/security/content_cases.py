@@ -140,7 +140,7 @@ def mismatches(target: Target):
 
 @case(35, "classification counts")
 def classification(target: Target):
-    for count, statuses in ((2**31, 200), (2**64, [400, 500]), (-1, [400, 500]), (1.5, [400, 500]), ("3", [400, 500])):
+    for count, statuses in ((1, 200), (1_000_000, 200), (1_000_001, 400), (2**31, 400), (2**64, [400, 500]), (-1, [400, 500]), (1.5, [400, 500]), ("3", [400, 500])):
         target.infer("identity_fp32", {"inputs": [ONE], "outputs": [{"name": "OUTPUT0", "parameters": {"classification": count}}]}, statuses)
     target.infer("identity_bytes", {"inputs": [tensor(kind="BYTES", data=["a"])], "outputs": [{"name": "OUTPUT0", "parameters": {"classification": 1}}]}, 400)
 

@@ -35,8 +35,17 @@ def a_million_chunks(target: Target):
 
 @case(2, "chunk sizes that are none")
 def chunk_sizes(target: Target):
-    for size in (b"zz", b"-1", b"10000000000000000", b"ffffffffffffffff", b" 1", b"0x1", b""):
+    for size in (b"zz", b"-1", b"10000000000000000", b" 1", b"0x1", b""):
         target.exchange(RAW + b"Transfer-Encoding: chunked\r\n\r\n" + size + b"\r\n\x07\r\n0\r\n\r\n", [400, None], close=True)
+
+
+@case(2, "a chunk of eighteen exbibytes", quick=False)
+def endless_chunk(target: Target):
+    before = target.process.resident_bytes()
+    chunk = b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n" + bytes(100_000)
+    # A size that fits its type is not malformed: it is refused at the limit, or when its time is over; nothing is allocated for it.
+    target.exchange(RAW + chunk, [400, 408, None], close=True)
+    assert target.process.resident_bytes() < before + (8 << 20)
 
 
 @case(2, "a chunk extension of a mebibyte")
@@ -107,7 +116,7 @@ def slow_reader(target: Target):
     size = 60_000_000
     head = RAW + b"Content-Length: %d\r\n\r\n" % size
     with Raw(target.http, 10) as connection:
-        connection.socket.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.send(head + bytes(size))
         connection.socket.recv(1024)
         # The work is done and the instance free, whoever does not read.
@@ -188,7 +197,7 @@ def nested_gzip(target: Target):
 @case(12, "codings that cannot be undone")
 def bad_codings(target: Target):
     whole = gzip.compress(b'{"inputs":[]}')
-    for body in (whole[:-5], whole[:12], b"garbage", whole[:-8] + bytes(8), b""):
+    for body in (whole[:-5], whole[:12], b"garbage", whole[:-8] + bytes(8)):
         target.infer("identity_uint8", body, 400, "Content-Encoding: gzip\r\n")
     target.infer("identity_uint8", zlib.compress(b"{}")[:-3], 400, "Content-Encoding: deflate\r\n")
     for coding in ("br", "gzip, gzip", "gzip, deflate", "compress", "zstd"):
@@ -197,7 +206,7 @@ def bad_codings(target: Target):
 
 @case(13, "other content types")
 def content_types(target: Target):
-    target.infer("identity_uint8", b"", 400)
+    target.infer("fixed", b"", 400)
     target.infer("identity_uint8", b"--x\r\ncontent\r\n--x--", [400, 415, 500], "Content-Type: multipart/form-data; boundary=x\r\n")
     target.infer("identity_uint8", b"<inputs/>", [400, 415, 500], "Content-Type: application/xml\r\n")
 

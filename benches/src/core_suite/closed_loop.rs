@@ -82,7 +82,7 @@ pub(super) fn identity(options: &Options) -> Vec<Figure> {
 
     let rounds = identity_rounds(options);
     let lone = |subject, name: &str, target, over| Line {
-        name: format!("{name}, p50, concurrency 1"),
+        name: format!("{name}, p50{}", if over { ", over the floor's" } else { "" }),
         unit: if over { "" } else { "us" },
         target,
         subject,
@@ -119,7 +119,7 @@ pub(super) fn identity(options: &Options) -> Vec<Figure> {
         cpu("json floor", "floor: bare hyper with JSON", 1, 8, Information),
         cpu("json floor", "floor: bare hyper with JSON", 2, 32, Information),
         lone("http", "a lone request over HTTP", AtMost(39.5), false),
-        lone("http", "a lone request over HTTP, over the floor's", Information, true),
+        lone("http", "a lone request over HTTP", Information, true),
         lone("http floor", "floor: a lone request", Information, false),
         rate("http", "identity HTTP binary"),
         rate("http floor", "floor: bare hyper"),

@@ -54,7 +54,8 @@ fn rounds(options: &Options, model: &str) -> Result<Vec<f64>, Problem> {
 fn bare_rate(options: &Options, folder: &std::path::Path) -> Result<f64, Problem> {
     let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let mut command = Command::new(program);
-    command.arg("bare-loop").arg(folder).args(["--batch", "1", "--seconds", &options.seconds.to_string()]);
+    let (switch, value) = hanok_backend_onnxruntime::TELEMETRY_SWITCH;
+    command.env(switch, value).arg("bare-loop").arg(folder).args(["--batch", "1", "--seconds", &options.seconds.to_string()]);
     if let Some(library) = &options.onnxruntime_library {
         command.arg("--library").arg(library);
     }

@@ -1,6 +1,8 @@
 //! From text to a validated configuration in one call.
 
-use crate::{CompletionFacts, ConfigError, FilledField, ModelConfig, ModelSignature, Notice, complete, parse_pbtxt, wire};
+use crate::{
+    CompletionFacts, ConfigError, FilledField, ModelConfig, ModelSignature, Notice, complete, parse_pbtxt, wire,
+};
 
 /// A configuration, and what its reader should be told about it.
 #[derive(Clone, Debug)]

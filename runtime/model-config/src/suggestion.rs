@@ -50,7 +50,8 @@ fn edit_distance(left: &str, right: &str) -> usize {
         rows[row][0] = row;
         for column in 1..=right.len() {
             let differs = usize::from(left[row - 1] != right[column - 1]);
-            let mut best = (rows[row - 1][column - 1] + differs).min(rows[row - 1][column] + 1).min(rows[row][column - 1] + 1);
+            let mut best =
+                (rows[row - 1][column - 1] + differs).min(rows[row - 1][column] + 1).min(rows[row][column - 1] + 1);
             if row > 1 && column > 1 && left[row - 1] == right[column - 2] && left[row - 2] == right[column - 1] {
                 best = best.min(rows[row - 2][column - 2] + 1);
             }

@@ -21,7 +21,10 @@ pub(crate) fn model_config_descriptor() -> MessageDescriptor {
         let found = DescriptorPool::decode(FILE_DESCRIPTOR_SET)
             .ok()
             .and_then(|pool| pool.get_message_by_name("inference.ModelConfig"));
-        #[allow(clippy::expect_used, reason = "the bytes are compiled in by the build script; any test that parses proves it")]
+        #[allow(
+            clippy::expect_used,
+            reason = "the bytes are compiled in by the build script; any test that parses proves it"
+        )]
         found.expect("the compiled-in descriptor set holds inference.ModelConfig")
     });
     DESCRIPTOR.clone()

@@ -9,9 +9,10 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hanok_backend::Parameters;
+use hanok_backend::{InferenceResponse, OutputTensor, Parameters};
+use hanok_model_config::{CompletionFacts, ModelConfig, load_config};
 use hanok_protocol::v2_http::{HttpLimits, Method, parse_infer, route, write_infer_response};
-use hanok_protocol::{InferReply, ReplyOutput, TensorSource};
+use hanok_protocol::{InferReply, ReplyOutput, TensorSource, prepare, reply_outputs};
 use hanok_tensor::{DataType, Shape};
 use smallvec::smallvec;
 
@@ -63,6 +64,25 @@ fn main() {
     });
     println!("identity FP32 [1,16], binary: parse {parse:.0} ns, write {write:.0} ns");
 
+    let config = identity();
+    let whole = median_ns(50_000, || {
+        let message = parse_infer(black_box(&body), json.len(), "identity_fp32", &HttpLimits::default()).unwrap();
+        let (mut request, plan) = prepare(message, &config, Instant::now(), None).unwrap();
+        let input = request.inputs[0].take().unwrap();
+        let output = OutputTensor { data_type: DataType::Fp32, shape: input.shape, data: input.data };
+        let mut response = InferenceResponse { outputs: smallvec![Some(output)], ..InferenceResponse::default() };
+        let outputs = reply_outputs(&mut response, &plan, &config, &[]).unwrap();
+        let reply = InferReply {
+            id: &request.id,
+            model_name: &config.name,
+            model_version: 1,
+            parameters: &response.parameters,
+            outputs,
+        };
+        black_box(write_infer_response(&reply).unwrap());
+    });
+    println!("the same from body to body, validated: {whole:.0} ns");
+
     let values: Vec<f32> = (0_u16..30).map(|index| f32::from(index) * 0.731 + 0.01).collect();
     let json = format!(
         r#"{{"inputs":[{{"name":"INPUT0","shape":[1,30],"datatype":"FP32","data":{}}}]}}"#,
@@ -80,6 +100,13 @@ fn main() {
     println!("30 floats as JSON ({} bytes): parse {parse:.0} ns, write {write:.0} ns", body.len());
 
     float_arrays(&parameters);
+}
+
+fn identity() -> ModelConfig {
+    let text = r#"name: "identity_fp32" backend: "builtin" max_batch_size: 8
+        input [ { name: "INPUT0" data_type: TYPE_FP32 dims: [-1] } ]
+        output [ { name: "OUTPUT0" data_type: TYPE_FP32 dims: [-1] } ]"#;
+    load_config(text, &CompletionFacts::new("identity_fp32"), None).unwrap().config
 }
 
 /// 150,528 floats (an image of 3 x 224 x 224), in the three forms that clients send.

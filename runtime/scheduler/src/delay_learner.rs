@@ -3,20 +3,25 @@
 //! A pure state machine without a clock. A *level* is the number of requests in flight (queued or in execution) when an
 //! idle instance starts to wait. A closed loop of 8 callers has all 8 in the queue then: no further request can come
 //! before an answer goes out, and waiting only costs (Triton's 500 us delay halves its own throughput that way). After
-//! [`FRUITLESS_WAITS`] waits in a row at a level that brought nothing, batches at that level leave at once; each
-//! [`PROBE_EVERY`]th waits again, and so does the next one after a request arrives that a wait would have caught.
+//! [`FRUITLESS_WAITS`] waits in a row at a level that brought nothing, batches at that level leave at once. The 64th one
+//! waits again as a probe; each fruitless probe doubles the time to the next, up to 1,024. After a request that a wait
+//! would have caught, or did catch, the level waits again as if nothing had been learned.
 
 /// Waits in a row without an arrival after which a level stops waiting.
 const FRUITLESS_WAITS: u8 = 4;
-/// One in so many dispatches waits again, at a level that had stopped.
-const PROBE_EVERY: u8 = 64;
+/// Dispatches until the first probe of a level that stopped waiting.
+const FIRST_PROBE: u16 = 64;
+/// Dispatches from one probe to the next at most.
+const LAST_PROBE: u16 = 1024;
 /// Levels that are told apart; all above are one.
 const LEVELS: usize = 256;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Level {
     fruitless: u8,
-    skipped: u8,
+    skipped: u16,
+    /// Dispatches until the next probe; 0 before the first.
+    probe_after: u16,
 }
 
 /// What was learned, by level.
@@ -38,7 +43,7 @@ impl DelayLearner {
     /// Whether a wait at `level` is worth its time.
     pub(crate) fn waiting_pays(&self, level: usize) -> bool {
         let level = self.levels[level.min(LEVELS - 1)];
-        level.fruitless < FRUITLESS_WAITS || level.skipped >= PROBE_EVERY - 1
+        level.fruitless < FRUITLESS_WAITS || level.skipped + 1 >= level.probe_after
     }
 
     /// A wait at `level` brought a request, or would have brought one had there been a wait.
@@ -51,12 +56,15 @@ impl DelayLearner {
         let level = self.level(level);
         level.fruitless = level.fruitless.saturating_add(1);
         level.skipped = 0;
+        if level.fruitless >= FRUITLESS_WAITS {
+            level.probe_after = (level.probe_after * 2).clamp(FIRST_PROBE, LAST_PROBE);
+        }
     }
 
     /// A batch left at `level` without a wait, because waiting does not pay there.
     pub(crate) fn skipped(&mut self, level: usize) {
         let level = self.level(level);
-        level.skipped = level.skipped.saturating_add(1);
+        level.skipped = (level.skipped + 1).min(LAST_PROBE);
     }
 }
 
@@ -65,14 +73,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stops_after_four_and_probes_each_sixty_fourth_time() {
+    fn stops_after_four_and_probes_ever_more_rarely() {
         let mut learner = DelayLearner::new();
         for _ in 0..FRUITLESS_WAITS {
             assert!(learner.waiting_pays(8));
             learner.fruitless(8);
         }
-        for _probe in 0..3 {
-            for _ in 0..63 {
+        for until_probe in [64, 128, 256, 512, 1024, 1024] {
+            for _ in 1..until_probe {
                 assert!(!learner.waiting_pays(8));
                 learner.skipped(8);
             }

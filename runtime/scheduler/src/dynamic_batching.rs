@@ -127,9 +127,7 @@ fn preferred_prefix(view: &QueueView, rules: &BatchRules) -> Option<Decision> {
     }
     match best {
         Some(requests) => Some(Decision::Dispatch { requests, trigger: BatchTrigger::Preferred }),
-        None if total >= largest => {
-            Some(Decision::Dispatch { requests: view.rows.len(), trigger: BatchTrigger::Full })
-        }
+        None if total >= largest => Some(Decision::Dispatch { requests: view.rows.len(), trigger: BatchTrigger::Full }),
         None => None,
     }
 }

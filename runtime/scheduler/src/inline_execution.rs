@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use hanok_telemetry::BatchTrigger;
 
-use crate::scheduler_core::{Core, answer_dropped, answer_lost, lost_instance_error, unbroken};
 use crate::batch_source::BatchSource;
 use crate::execution::Report;
 use crate::instance_pool::InstanceRunner;
 use crate::queue::{DropReason, Taken};
 use crate::request_sink::Job;
+use crate::scheduler_core::{Core, answer_dropped, answer_lost, lost_instance_error, unbroken};
 use crate::scheduler_state::{Next, Occupancy, State, ThreadState};
 
 /// Longest measured execution that may run on a caller's thread.
@@ -81,12 +81,7 @@ fn fits_budget(state: &State, index: usize, started: Instant, report: &Report) -
 }
 
 /// The thread to wake when a caller is done with an instance: its own where only that one can go on.
-fn wake_after(
-    state: &mut State,
-    index: usize,
-    now: Instant,
-    dropped: &mut Vec<(Job, DropReason)>,
-) -> Option<usize> {
+fn wake_after(state: &mut State, index: usize, now: Instant, dropped: &mut Vec<(Job, DropReason)>) -> Option<usize> {
     let slot = &mut state.slots[index];
     let own_work = matches!(slot.occupancy, Occupancy::Broken { .. }) || slot.directed.is_some();
     if own_work && slot.thread != ThreadState::Awake {

@@ -113,8 +113,9 @@ mod tests {
 
     #[test]
     fn thread_names_fit() {
-        let name =
-            |name: &str, number| thread_name(&InstancePlacement { name: name.into(), placement: Placement::Cpu }, number);
+        let name = |name: &str, number| {
+            thread_name(&InstancePlacement { name: name.into(), placement: Placement::Cpu }, number)
+        };
         assert_eq!(name("simple_0_0", 0), "simple_0_0");
         assert_eq!(name("flight_delay_0_1", 1), "flight_delay_.1");
         assert_eq!(name("한옥한옥한옥한옥", 1023).len(), 14);

@@ -10,13 +10,13 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::batch_source::BatchSource;
 use crate::completion::{Answer, ResponseCell, Withdrawal};
-use crate::scheduler_core::{Core, answer_dropped, answer_lost};
 use crate::dynamic_batcher::drop_error;
 use crate::inline_execution::{execute_lone, lease_for_lone};
 use crate::instance_pool::{InstanceRunner, placements, thread_name};
 use crate::queue::{Arrival, DropReason, Taken, Ticket};
 use crate::request_sink::{Destination, Job, RequestSink};
 use crate::response_stream::StreamCell;
+use crate::scheduler_core::{Core, answer_dropped, answer_lost};
 use crate::scheduler_state::{Phase, State, ThreadState};
 use crate::{ResponseFuture, ResponseStream, SchedulerSettings, Submission, wait, worker};
 
@@ -211,9 +211,10 @@ impl ModelScheduler {
             wake.notify_one();
         }
         let answers: Vec<Answer> = cells.iter().map(|cell| wait::wait_for(cell)).collect();
-        answers.into_iter().reduce(|first, next| first.and(next)).unwrap_or_else(|| {
-            Err(ServingError::internal("the model has no instance"))
-        })
+        answers
+            .into_iter()
+            .reduce(|first, next| first.and(next))
+            .unwrap_or_else(|| Err(ServingError::internal("the model has no instance")))
     }
 
     /// Requests in the queue.

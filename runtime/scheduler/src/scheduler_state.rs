@@ -97,11 +97,7 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(source: BatchSource, runners: Vec<Box<InstanceRunner>>, preserve_ordering: bool) -> Self {
-        let slot = |runner| Slot {
-            occupancy: Occupancy::Free(runner),
-            thread: ThreadState::Awake,
-            directed: None,
-        };
+        let slot = |runner| Slot { occupancy: Occupancy::Free(runner), thread: ThreadState::Awake, directed: None };
         Self {
             source,
             times: ServiceTimes::new(),
@@ -282,8 +278,7 @@ impl State {
     /// Sees to it that somebody attends to what waits: gives the instance whose thread must be woken now, if any. That
     /// thread counts as awake from here on.
     pub(crate) fn attend(&mut self, now: Instant, dropped: &mut Vec<(Job, DropReason)>) -> Option<usize> {
-        let chosen =
-            if self.source.is_common() { self.attend_common(now, dropped) } else { self.attend_own(now) }?;
+        let chosen = if self.source.is_common() { self.attend_common(now, dropped) } else { self.attend_own(now) }?;
         self.slots[chosen].thread = ThreadState::Awake;
         Some(chosen)
     }

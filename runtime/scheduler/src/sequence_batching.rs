@@ -196,12 +196,7 @@ impl<T: Joins> SequenceBatcher<T> {
     }
 
     /// Decides what an idle `instance` does; what came too late is moved to `dropped`.
-    pub(crate) fn look(
-        &mut self,
-        instance: usize,
-        now: Instant,
-        dropped: &mut Vec<(T, DropReason)>,
-    ) -> Decision {
+    pub(crate) fn look(&mut self, instance: usize, now: Instant, dropped: &mut Vec<(T, DropReason)>) -> Decision {
         self.clean_up(instance, now, dropped);
         let first = self.occupants(instance).find_map(|sequence| sequence.requests.front());
         let Some(first) = first else {

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use parking_lot::MutexGuard;
 
-use crate::scheduler_core::{Core, answer_dropped, answer_lost, lost_instance_error, unbroken};
 use crate::instance_pool::InstanceRunner;
+use crate::scheduler_core::{Core, answer_dropped, answer_lost, lost_instance_error, unbroken};
 use crate::scheduler_state::{Next, Occupancy, Phase, State, ThreadState};
 
 /// Works for the instance at `index` until the scheduler stops.

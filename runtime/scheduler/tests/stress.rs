@@ -33,7 +33,8 @@ fn storm(max_batch_size: u32, extra: &str, seed: u64) {
                 for step in 0..4000u64 {
                     let random = mix(seed ^ (task << 32) ^ step);
                     let value = i32::try_from(random >> 40).unwrap() + 1000;
-                    let mut values: Vec<i32> = (0..1 + i32::try_from(random % 3).unwrap()).map(|row| value + row).collect();
+                    let mut values: Vec<i32> =
+                        (0..1 + i32::try_from(random % 3).unwrap()).map(|row| value + row).collect();
                     if max_batch_size == 1 {
                         values.truncate(1);
                     }
@@ -106,7 +107,11 @@ fn several_instances_in_order() {
 
 #[test]
 fn several_instances_with_a_delay() {
-    storm(8, "dynamic_batching { max_queue_delay_microseconds: 100 } instance_group [ { kind: KIND_CPU count: 3 } ]", 4);
+    storm(
+        8,
+        "dynamic_batching { max_queue_delay_microseconds: 100 } instance_group [ { kind: KIND_CPU count: 3 } ]",
+        4,
+    );
 }
 
 #[test]

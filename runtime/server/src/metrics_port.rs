@@ -11,11 +11,9 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
-use tokio::sync::watch;
 
-use crate::connection::{ConnectionServer, ConnectionWatch, WatchedStream};
+use crate::connection::{ConnectionServer, ConnectionWatch, WatchedStream, drive};
 use crate::http::ReplyBody;
-use crate::lifecycle::{Stage, reached};
 use crate::process_memory::{cpu_seconds, memory_of_host, resident_bytes};
 use crate::state::ServerState;
 
@@ -37,10 +35,10 @@ impl ConnectionServer for MetricsServer {
         stream: WatchedStream,
         _peer: SocketAddr,
         watch: Arc<ConnectionWatch>,
-        mut stage: watch::Receiver<Stage>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let state = Arc::clone(&self.state);
         async move {
+            let driven = Arc::clone(&watch);
             let service = service_fn(move |request: Request<Incoming>| {
                 watch.request_started();
                 let response = respond(&request, &state);
@@ -49,14 +47,7 @@ impl ConnectionServer for MetricsServer {
             });
             let connection =
                 hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(stream, service);
-            let mut connection = std::pin::pin!(connection);
-            let result = tokio::select! {
-                result = connection.as_mut() => result,
-                () = reached(&mut stage, Stage::Draining) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
+            let result = drive(connection, &driven, |connection| connection.graceful_shutdown()).await;
             if let Err(error) = result {
                 tracing::debug!(%error, "a metrics connection ended");
             }

@@ -39,6 +39,7 @@ pub(crate) fn answer(message: InferMessage<'_>, config: &ModelConfig) {
     let Ok((request, plan)) = prepare(message, config, Instant::now(), None) else { return };
     assert_eq!(request.inputs.len(), config.inputs.len());
     assert!(!config.batches() || (1..=config.max_batch_size).contains(&request.rows) || request.rows == 0);
+    let parameters = Vec::new();
     let mut response = InferenceResponse::default();
     for (spec, input) in config.inputs.iter().zip(&request.inputs) {
         let input = input.as_ref().expect("no input of these models is optional");
@@ -53,7 +54,6 @@ pub(crate) fn answer(message: InferMessage<'_>, config: &ModelConfig) {
     }
     let Ok(outputs) = reply_outputs(&mut response, &plan, config, &[]) else { return };
     let floats = outputs.iter().any(|output| output.data_type.name().contains('F'));
-    let parameters = Vec::new();
     let reply = InferReply { id: &request.id, model_name: &config.name, model_version: 1, parameters: &parameters, outputs };
     let Ok(body) = v2_http::write_infer_response(&reply) else { return };
     let json = &body.head[..body.header_length.unwrap_or(body.head.len())];

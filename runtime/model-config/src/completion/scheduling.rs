@@ -31,7 +31,8 @@ pub(super) fn complete(config: &mut wire::ModelConfig, filled: &mut Vec<FilledFi
         }
         Some(SchedulingChoice::SequenceBatching(batching)) if batching.max_sequence_idle_microseconds == 0 => {
             batching.max_sequence_idle_microseconds = SEQUENCE_IDLE_MICROSECONDS;
-            let (path, value) = ("sequence_batching.max_sequence_idle_microseconds", SEQUENCE_IDLE_MICROSECONDS.to_string());
+            let (path, value) =
+                ("sequence_batching.max_sequence_idle_microseconds", SEQUENCE_IDLE_MICROSECONDS.to_string());
             filled.push(FilledField::new(path, value, "no time is given"));
         }
         _ => {}

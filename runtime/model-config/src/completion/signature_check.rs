@@ -86,7 +86,8 @@ fn tensor(
     let path = format!("{direction}[{index}]");
     let Some(graph) = offered.iter().find(|tensor| tensor.name == name) else {
         let allowed: Vec<_> = offered.iter().map(|tensor| tensor.name.as_str()).collect();
-        let message = format!("unexpected inference {direction} '{name}', allowed {direction}s are: {}", allowed.join(", "));
+        let message =
+            format!("unexpected inference {direction} '{name}', allowed {direction}s are: {}", allowed.join(", "));
         problems.push(ConfigProblem::new(format!("{path}.name"), message));
         return;
     };
@@ -109,7 +110,8 @@ fn tensor(
     }
     let model_dims = reshape.as_ref().map_or(dims, |reshape| reshape.shape.as_slice());
     if let Some(message) = dims_mismatch(graph_dims, model_dims, batches) {
-        problems.push(ConfigProblem::new(format!("{path}.dims"), format!("model '{model}', tensor '{name}': {message}")));
+        problems
+            .push(ConfigProblem::new(format!("{path}.dims"), format!("model '{model}', tensor '{name}': {message}")));
     }
 }
 
@@ -137,5 +139,7 @@ fn dims_mismatch(graph: &[i64], declared: &[i64], batches: bool) -> Option<Strin
         ));
     }
     let equal = graph.iter().zip(whole.iter()).all(|(&graph, &declared)| graph == -1 || graph == declared);
-    (!equal).then(|| format!("the model expects shape {} but the model configuration specifies shape {whole}", Shape::new(graph)))
+    (!equal).then(|| {
+        format!("the model expects shape {} but the model configuration specifies shape {whole}", Shape::new(graph))
+    })
 }

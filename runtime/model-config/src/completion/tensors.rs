@@ -24,16 +24,36 @@ pub(super) fn complete(
         for tensor in offered {
             let path = format!("input[{}]", config.input.len());
             let Some((data_type, dims, reshape)) = declared(tensor, &path, batches, problems) else { continue };
-            filled.push(FilledField::new(&path, describe(&tensor.name, data_type, &dims), "input of the model's graph"));
-            config.input.push(wire::ModelInput { name: tensor.name.clone(), data_type, dims, reshape, ..Default::default() });
+            filled.push(FilledField::new(
+                &path,
+                describe(&tensor.name, data_type, &dims),
+                "input of the model's graph",
+            ));
+            config.input.push(wire::ModelInput {
+                name: tensor.name.clone(),
+                data_type,
+                dims,
+                reshape,
+                ..Default::default()
+            });
         }
     }
     if config.output.is_empty() {
         for tensor in &signature.outputs {
             let path = format!("output[{}]", config.output.len());
             let Some((data_type, dims, reshape)) = declared(tensor, &path, batches, problems) else { continue };
-            filled.push(FilledField::new(&path, describe(&tensor.name, data_type, &dims), "output of the model's graph"));
-            config.output.push(wire::ModelOutput { name: tensor.name.clone(), data_type, dims, reshape, ..Default::default() });
+            filled.push(FilledField::new(
+                &path,
+                describe(&tensor.name, data_type, &dims),
+                "output of the model's graph",
+            ));
+            config.output.push(wire::ModelOutput {
+                name: tensor.name.clone(),
+                data_type,
+                dims,
+                reshape,
+                ..Default::default()
+            });
         }
     }
 }
@@ -86,11 +106,15 @@ fn batch_size(
 /// Whether a declared tensor has as many dimensions as the graph's, so that the first one is not a batch dimension.
 fn declared_whole(config: &wire::ModelConfig, signature: &ModelSignature) -> bool {
     let whole = |tensors: &[SignatureTensor], name: &str, dims: &[i64], reshape: Option<&wire::ModelTensorReshape>| {
-        let rank = tensors.iter().find(|tensor| tensor.name == name).and_then(|tensor| tensor.dims.as_ref()).map(Vec::len);
+        let rank =
+            tensors.iter().find(|tensor| tensor.name == name).and_then(|tensor| tensor.dims.as_ref()).map(Vec::len);
         rank == Some(reshape.map_or(dims.len(), |reshape| reshape.shape.len()))
     };
     config.input.iter().any(|input| whole(&signature.inputs, &input.name, &input.dims, input.reshape.as_ref()))
-        || config.output.iter().any(|output| whole(&signature.outputs, &output.name, &output.dims, output.reshape.as_ref()))
+        || config
+            .output
+            .iter()
+            .any(|output| whole(&signature.outputs, &output.name, &output.dims, output.reshape.as_ref()))
 }
 
 /// Data type, dims and reshape of a tensor of the graph, as a configuration declares them. A tensor without dimensions
@@ -103,7 +127,10 @@ fn declared(
 ) -> Option<(i32, Vec<i64>, Option<wire::ModelTensorReshape>)> {
     let unknown = |what: &str| {
         let name = &tensor.name;
-        Some(ConfigProblem::new(path, format!("the graph gives `{name}` no {what}; declare inputs and outputs in the configuration")))
+        Some(ConfigProblem::new(
+            path,
+            format!("the graph gives `{name}` no {what}; declare inputs and outputs in the configuration"),
+        ))
     };
     let Some(data_type) = tensor.data_type else {
         problems.extend(unknown("tensor type that can be served"));
@@ -115,7 +142,11 @@ fn declared(
     };
     let dims = dims.get(usize::from(batches)..).unwrap_or_default().to_vec();
     let data_type = element_type::to_wire(data_type);
-    if dims.is_empty() { Some((data_type, vec![1], Some(wire::ModelTensorReshape::default()))) } else { Some((data_type, dims, None)) }
+    if dims.is_empty() {
+        Some((data_type, vec![1], Some(wire::ModelTensorReshape::default())))
+    } else {
+        Some((data_type, dims, None))
+    }
 }
 
 fn describe(name: &str, data_type: i32, dims: &[i64]) -> String {

@@ -64,8 +64,7 @@ impl Reader {
         let mut given = HashSet::new();
         for (name, json) in members {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            let Some(field) =
-                descriptor.get_field_by_name(name).or_else(|| descriptor.get_field_by_json_name(name))
+            let Some(field) = descriptor.get_field_by_name(name).or_else(|| descriptor.get_field_by_json_name(name))
             else {
                 let names: Vec<_> = descriptor.fields().map(|field| field.name().to_owned()).collect();
                 let hint = did_you_mean(name, names.iter().map(String::as_str));
@@ -75,7 +74,8 @@ impl Reader {
             if json.is_null() {
                 continue;
             }
-            let group = field.containing_oneof().map_or_else(|| field.name().to_owned(), |oneof| oneof.full_name().to_owned());
+            let group =
+                field.containing_oneof().map_or_else(|| field.name().to_owned(), |oneof| oneof.full_name().to_owned());
             if !given.insert(group) {
                 self.problem::<()>(&path, "excludes another field, which is given already");
                 continue;
@@ -146,7 +146,9 @@ impl Reader {
         if let Some(value) = found {
             return Some(Value::EnumNumber(value.number()));
         }
-        let Json::String(name) = json else { return self.wrong(path, &kind_name(&Kind::Enum(enumeration.clone())), json) };
+        let Json::String(name) = json else {
+            return self.wrong(path, &kind_name(&Kind::Enum(enumeration.clone())), json);
+        };
         let names: Vec<_> = enumeration.values().map(|value| value.name().to_owned()).collect();
         let hint = did_you_mean(name, names.iter().map(String::as_str));
         self.problem(path, format!("unknown name `{name}` of enum `{}`{hint}", enumeration.name()))
@@ -157,11 +159,13 @@ impl Reader {
 fn integer_of(json: &Json) -> Option<i128> {
     match json {
         Json::String(text) => text.parse().ok(),
-        Json::Number(number) => number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from)).or_else(|| {
-            let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 1e19)?;
-            #[allow(clippy::cast_possible_truncation, reason = "bounded above, and without a fraction")]
-            Some(float as i128)
-        }),
+        Json::Number(number) => {
+            number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from)).or_else(|| {
+                let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 1e19)?;
+                #[allow(clippy::cast_possible_truncation, reason = "bounded above, and without a fraction")]
+                Some(float as i128)
+            })
+        }
         _ => None,
     }
 }

@@ -86,9 +86,9 @@ fn next_field<'a>(rest: &mut &'a [u8]) -> Result<Field<'a>, ConfigError> {
 }
 
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], ConfigError> {
-    let (taken, remainder) = rest
-        .split_at_checked(length)
-        .ok_or_else(|| damaged(format!("the file is truncated: a field of `{length}` bytes has `{}` left", rest.len())))?;
+    let (taken, remainder) = rest.split_at_checked(length).ok_or_else(|| {
+        damaged(format!("the file is truncated: a field of `{length}` bytes has `{}` left", rest.len()))
+    })?;
     *rest = remainder;
     Ok(taken)
 }

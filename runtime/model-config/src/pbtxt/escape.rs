@@ -20,7 +20,8 @@ fn escape(sequence: &str, bytes: &mut Vec<u8>) -> Result<usize, String> {
     let digits = |from: usize, most: usize, accepted: fn(&u8) -> bool| {
         text[from.min(text.len())..].iter().take(most).take_while(|byte| accepted(byte)).count()
     };
-    let refused = || format!("`{}` is not an escape sequence", sequence.chars().take(2).collect::<String>().escape_debug());
+    let refused =
+        || format!("`{}` is not an escape sequence", sequence.chars().take(2).collect::<String>().escape_debug());
     let simple = match text.get(1) {
         Some(b'n') => b'\n',
         Some(b'r') => b'\r',
@@ -41,7 +42,9 @@ fn escape(sequence: &str, bytes: &mut Vec<u8>) -> Result<usize, String> {
             bytes.push(u8::from_str_radix(&sequence[2..2 + length], 16).map_err(|_| refused())?);
             return Ok(2 + length);
         }
-        Some(&width @ (b'u' | b'U')) => return unicode(sequence, if width == b'u' { 4 } else { 8 }, bytes).ok_or_else(refused),
+        Some(&width @ (b'u' | b'U')) => {
+            return unicode(sequence, if width == b'u' { 4 } else { 8 }, bytes).ok_or_else(refused);
+        }
         _ => return Err(refused()),
     };
     bytes.push(simple);
@@ -82,7 +85,9 @@ mod tests {
 
     #[test]
     fn wrong_escapes_say_where() {
-        for wrong in [r"ab\q", r"ab\x", r"ab\u12", r"ab\ud800", r"ab\U00110000", r"ab\400", "ab\\", r"ab\u+123", r"ab\é"] {
+        for wrong in
+            [r"ab\q", r"ab\x", r"ab\u12", r"ab\ud800", r"ab\U00110000", r"ab\400", "ab\\", r"ab\u+123", r"ab\é"]
+        {
             assert_eq!(unescape(wrong).unwrap_err().0, 2, "{wrong}");
         }
     }

@@ -57,7 +57,11 @@ impl Token {
 /// At most forty characters of `text`, for error messages.
 fn shortened(text: &str) -> String {
     const LONGEST: usize = 40;
-    if text.chars().count() <= LONGEST { text.to_owned() } else { text.chars().take(LONGEST).chain("...".chars()).collect() }
+    if text.chars().count() <= LONGEST {
+        text.to_owned()
+    } else {
+        text.chars().take(LONGEST).chain("...".chars()).collect()
+    }
 }
 
 /// Reads tokens from text.
@@ -128,7 +132,8 @@ impl<'a> Lexer<'a> {
         let length = number_length(self.rest.as_bytes());
         let text = self.advance(length);
         if self.rest.starts_with(is_word) {
-            return Err(position.error(format!("`{}` is not a number", shortened(&format!("{text}{}", self.take_while(is_word))))));
+            return Err(position
+                .error(format!("`{}` is not a number", shortened(&format!("{text}{}", self.take_while(is_word))))));
         }
         let refused = || position.error(format!("`{}` is not a number", shortened(text)));
         let lower = text.to_ascii_lowercase();

@@ -61,7 +61,8 @@ impl<'a> Parser<'a> {
             let TokenKind::Identifier(name) = &token.kind else {
                 return Err(token.position.error(format!("expected a field name, got {}", token.describe())));
             };
-            let field = descriptor.get_field_by_name(name).ok_or_else(|| unknown_field(descriptor, name, token.position))?;
+            let field =
+                descriptor.get_field_by_name(name).ok_or_else(|| unknown_field(descriptor, name, token.position))?;
             given.note(&field, token.position)?;
             self.field(&mut message, &field)?;
             if !self.accept(',')? {
@@ -146,7 +147,10 @@ impl<'a> Parser<'a> {
         let sign = if negative { "-" } else { "" };
         let expected = kind_name(kind);
         let token = self.advance()?;
-        let refused = || position.error(format!("expected {expected}, got {}", token.describe().replacen('`', &format!("`{sign}"), 1)));
+        let refused = || {
+            position
+                .error(format!("expected {expected}, got {}", token.describe().replacen('`', &format!("`{sign}"), 1)))
+        };
         let value = match (kind, &token.kind) {
             (Kind::Bool, TokenKind::Identifier(word)) if !negative => match word.as_str() {
                 "true" | "True" | "t" => Some(Value::Bool(true)),
@@ -227,7 +231,12 @@ fn unknown_field(descriptor: &MessageDescriptor, name: &str, position: Position)
 }
 
 /// Sets or appends `value`.
-fn store(message: &mut DynamicMessage, field: &FieldDescriptor, value: Value, position: Position) -> Result<(), ConfigError> {
+fn store(
+    message: &mut DynamicMessage,
+    field: &FieldDescriptor,
+    value: Value,
+    position: Position,
+) -> Result<(), ConfigError> {
     let slot = message.get_field_mut(field);
     match (slot, value) {
         (Value::List(values), value) => values.push(value),

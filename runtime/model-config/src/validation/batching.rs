@@ -18,7 +18,9 @@ pub(super) fn dynamic(wire: &wire::ModelDynamicBatching, max_batch_size: u32, re
     for (index, &size) in wire.preferred_batch_size.iter().enumerate() {
         let path = format!("dynamic_batching.preferred_batch_size[{index}]");
         match u32::try_from(size) {
-            Err(_) | Ok(0) => report.problem(path, format!("dynamic batching preferred size must be positive, got `{size}`")),
+            Err(_) | Ok(0) => {
+                report.problem(path, format!("dynamic batching preferred size must be positive, got `{size}`"))
+            }
             Ok(size) if size > max_batch_size => {
                 report.problem(path, format!("`{size}` exceeds max_batch_size `{max_batch_size}`"));
             }
@@ -41,12 +43,21 @@ pub(super) fn dynamic(wire: &wire::ModelDynamicBatching, max_batch_size: u32, re
             Ok(found @ 1..) if found <= priority_levels => {
                 priority_queue_policies.insert(found, policy);
             }
-            _ => report.problem(path, format!("priority queue policy must have priority level in range [1, {priority_levels}], got `{level}`")),
+            _ => report.problem(
+                path,
+                format!(
+                    "priority queue policy must have priority level in range [1, {priority_levels}], got `{level}`"
+                ),
+            ),
         }
     }
     DynamicBatching {
         preferred_batch_sizes,
-        max_queue_delay: duration(wire.max_queue_delay_microseconds, "dynamic_batching.max_queue_delay_microseconds", report),
+        max_queue_delay: duration(
+            wire.max_queue_delay_microseconds,
+            "dynamic_batching.max_queue_delay_microseconds",
+            report,
+        ),
         preserve_ordering: wire.preserve_ordering,
         priority_levels,
         default_priority_level,
@@ -59,12 +70,18 @@ pub(super) fn dynamic(wire: &wire::ModelDynamicBatching, max_batch_size: u32, re
 fn levels(wire: &wire::ModelDynamicBatching, report: &mut Report) -> (u32, u32) {
     let (levels, default) = (wire.priority_levels, wire.default_priority_level);
     if levels > MAXIMUM_LEVELS {
-        report.problem("dynamic_batching.priority_levels", format!("expected at most `{MAXIMUM_LEVELS}` levels, got `{levels}`"));
+        report.problem(
+            "dynamic_batching.priority_levels",
+            format!("expected at most `{MAXIMUM_LEVELS}` levels, got `{levels}`"),
+        );
         return (0, 0);
     }
     if levels == 0 {
         if default != 0 {
-            report.problem("dynamic_batching.default_priority_level", format!("got `{default}` where `priority_levels` is `0`"));
+            report.problem(
+                "dynamic_batching.default_priority_level",
+                format!("got `{default}` where `priority_levels` is `0`"),
+            );
         }
         return (0, 0);
     }
@@ -79,7 +96,12 @@ fn levels(wire: &wire::ModelDynamicBatching, report: &mut Report) -> (u32, u32) 
     (u32::try_from(levels).unwrap_or_default(), u32::try_from(default.min(levels)).unwrap_or_default())
 }
 
-fn queue_policy(wire: &wire::ModelQueuePolicy, path: &str, preserve_ordering: bool, report: &mut Report) -> QueuePolicy {
+fn queue_policy(
+    wire: &wire::ModelQueuePolicy,
+    path: &str,
+    preserve_ordering: bool,
+    report: &mut Report,
+) -> QueuePolicy {
     let timeout_action = match wire.timeout_action() {
         WireAction::Reject => TimeoutAction::Reject,
         WireAction::Delay => TimeoutAction::Delay,
@@ -90,7 +112,11 @@ fn queue_policy(wire: &wire::ModelQueuePolicy, path: &str, preserve_ordering: bo
     }
     QueuePolicy {
         timeout_action,
-        default_timeout: duration(wire.default_timeout_microseconds, &format!("{path}.default_timeout_microseconds"), report),
+        default_timeout: duration(
+            wire.default_timeout_microseconds,
+            &format!("{path}.default_timeout_microseconds"),
+            report,
+        ),
         allow_timeout_override: wire.allow_timeout_override,
         max_queue_size: wire.max_queue_size,
     }

@@ -9,7 +9,11 @@ use crate::{CompletionFacts, InstanceGroup, InstanceKind, wire};
 /// Most instances of one model over all groups; each is an operating-system thread with its own copy of the engine.
 const MAXIMUM_INSTANCES: u64 = 1024;
 
-pub(super) fn instance_groups(wire: &wire::ModelConfig, facts: &CompletionFacts, report: &mut Report) -> Vec<InstanceGroup> {
+pub(super) fn instance_groups(
+    wire: &wire::ModelConfig,
+    facts: &CompletionFacts,
+    report: &mut Report,
+) -> Vec<InstanceGroup> {
     if wire.instance_group.is_empty() {
         report.problem("instance_group", format!("must specify one or more 'instance group's for {}", wire.name));
     }
@@ -28,7 +32,10 @@ pub(super) fn instance_groups(wire: &wire::ModelConfig, facts: &CompletionFacts,
         let gpus: Vec<u32> = group.gpus.iter().filter_map(|&gpu| u32::try_from(gpu).ok()).collect();
         for (position, &gpu) in group.gpus.iter().enumerate() {
             if gpu < 0 || group.gpus[..position].contains(&gpu) {
-                report.problem(format!("{path}.gpus[{position}]"), format!("expected different ordinals of at least `0`, got `{gpu}`"));
+                report.problem(
+                    format!("{path}.gpus[{position}]"),
+                    format!("expected different ordinals of at least `0`, got `{gpu}`"),
+                );
             }
         }
         let kind = kind(group, &path, facts, report);
@@ -38,7 +45,10 @@ pub(super) fn instance_groups(wire: &wire::ModelConfig, facts: &CompletionFacts,
         groups.push(InstanceGroup { name: group.name.clone(), kind, count, gpus });
     }
     if total > MAXIMUM_INSTANCES {
-        report.problem("instance_group", format!("expected at most `{MAXIMUM_INSTANCES}` instances in all, got `{total}`"));
+        report.problem(
+            "instance_group",
+            format!("expected at most `{MAXIMUM_INSTANCES}` instances in all, got `{total}`"),
+        );
     }
     groups
 }
@@ -53,12 +63,18 @@ fn kind(group: &wire::ModelInstanceGroup, path: &str, facts: &CompletionFacts, r
     if kind == InstanceKind::Gpu && !facts.gpu_available {
         report.problem(
             format!("{path}.kind"),
-            format!("instance group {} has kind KIND_GPU but no GPU is available to this model; KIND_CPU and KIND_AUTO are", group.name),
+            format!(
+                "instance group {} has kind KIND_GPU but no GPU is available to this model; KIND_CPU and KIND_AUTO are",
+                group.name
+            ),
         );
     }
     if !takes_gpus && !group.gpus.is_empty() {
         let spelling = group.kind().as_str_name();
-        report.problem(format!("{path}.gpus"), format!("instance group {} has kind {spelling} but specifies one or more GPUs", group.name));
+        report.problem(
+            format!("{path}.gpus"),
+            format!("instance group {} has kind {spelling} but specifies one or more GPUs", group.name),
+        );
     }
     kind
 }

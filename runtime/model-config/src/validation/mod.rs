@@ -65,7 +65,11 @@ impl ModelConfig {
             scheduling,
             instance_groups,
             default_model_filename: wire.default_model_filename.clone(),
-            parameters: wire.parameters.iter().map(|(name, value)| (name.clone(), value.string_value.clone())).collect(),
+            parameters: wire
+                .parameters
+                .iter()
+                .map(|(name, value)| (name.clone(), value.string_value.clone()))
+                .collect(),
             warmup,
             decoupled: wire.model_transaction_policy.is_some_and(|policy| policy.decoupled),
             wire,
@@ -81,7 +85,10 @@ fn identity(wire: &wire::ModelConfig, facts: &CompletionFacts, report: &mut Repo
     } else if wire.name != facts.model_name {
         report.problem(
             "name",
-            format!("unexpected directory name '{}' for model '{}', directory name must equal model name", facts.model_name, wire.name),
+            format!(
+                "unexpected directory name '{}' for model '{}', directory name must equal model name",
+                facts.model_name, wire.name
+            ),
         );
     }
     if wire.backend.is_empty() {
@@ -94,7 +101,10 @@ fn identity(wire: &wire::ModelConfig, facts: &CompletionFacts, report: &mut Repo
     } else if (wire.backend == "onnxruntime" && !matches!(wire.platform.as_str(), "" | ONNX_PLATFORM))
         || (wire.platform == ONNX_PLATFORM && !matches!(wire.backend.as_str(), "onnxruntime" | "tract"))
     {
-        report.problem("platform", format!("unexpected 'platform' and 'backend' pair, got:{}, {}", wire.platform, wire.backend));
+        report.problem(
+            "platform",
+            format!("unexpected 'platform' and 'backend' pair, got:{}, {}", wire.platform, wire.backend),
+        );
     }
     if wire.backend.contains(['/', '\\', '\0']) || wire.backend == ".." {
         report.problem("backend", format!("`{}` is not a name", wire.backend));
@@ -130,8 +140,13 @@ fn version_policy(wire: &wire::ModelConfig, report: &mut Report) -> VersionPolic
             for (index, &version) in specific.versions.iter().enumerate() {
                 match u64::try_from(version) {
                     Ok(version @ 1..) if seen.insert(version) => versions.push(version),
-                    Ok(1..) => report.problem(format!("{path}[{index}]"), format!("version `{version}` is named twice")),
-                    _ => report.problem(format!("{path}[{index}]"), format!("expected a version of at least `1`, got `{version}`")),
+                    Ok(1..) => {
+                        report.problem(format!("{path}[{index}]"), format!("version `{version}` is named twice"))
+                    }
+                    _ => report.problem(
+                        format!("{path}[{index}]"),
+                        format!("expected a version of at least `1`, got `{version}`"),
+                    ),
                 }
             }
             VersionPolicy::Specific(versions)

@@ -10,7 +10,11 @@ use crate::wire::model_sequence_batching::control::Kind;
 use crate::wire::model_sequence_batching::{Control, StrategyChoice};
 use crate::{InputSpec, SequenceBatching, SequenceControlInput, SequenceControlKind, element_type, wire};
 
-pub(super) fn sequence(wire: &wire::ModelSequenceBatching, inputs: &[InputSpec], report: &mut Report) -> SequenceBatching {
+pub(super) fn sequence(
+    wire: &wire::ModelSequenceBatching,
+    inputs: &[InputSpec],
+    report: &mut Report,
+) -> SequenceBatching {
     strategy(wire, report);
     if !wire.state.is_empty() {
         report.not_offered("sequence_batching.state", "a model must keep the state of its sequences itself");
@@ -26,18 +30,28 @@ pub(super) fn sequence(wire: &wire::ModelSequenceBatching, inputs: &[InputSpec],
         if input.name.is_empty() {
             report.problem(format!("{path}.name"), "sequence batching control tensor must have a name");
         } else if !tensors.insert(&input.name) {
-            let message = format!("sequence batching control tensor '{}' is specified for multiple control kinds", input.name);
+            let message =
+                format!("sequence batching control tensor '{}' is specified for multiple control kinds", input.name);
             report.problem(format!("{path}.name"), message);
         } else if inputs.iter().any(|declared| declared.name == input.name) {
-            report.problem(format!("{path}.name"), format!("`{}` is declared as an input, which clients would have to send", input.name));
+            report.problem(
+                format!("{path}.name"),
+                format!("`{}` is declared as an input, which clients would have to send", input.name),
+            );
         }
         let [control] = input.control.as_slice() else {
-            report.problem(format!("{path}.control"), format!("expected one control for each tensor, got `{}`", input.control.len()));
+            report.problem(
+                format!("{path}.control"),
+                format!("expected one control for each tensor, got `{}`", input.control.len()),
+            );
             continue;
         };
         let path = format!("{path}.control[0]");
         if !kinds.insert(control.kind()) {
-            report.problem(format!("{path}.kind"), format!("sequence batching specifies multiple {} tensors", control.kind().as_str_name()));
+            report.problem(
+                format!("{path}.kind"),
+                format!("sequence batching specifies multiple {} tensors", control.kind().as_str_name()),
+            );
         }
         controls.extend(control_input(&input.name, control, &path, report));
     }
@@ -58,13 +72,22 @@ fn strategy(wire: &wire::ModelSequenceBatching, report: &mut Report) {
     if !(0.0..=1.0).contains(&direct.minimum_slot_utilization) {
         report.problem(
             "sequence_batching.direct.minimum_slot_utilization",
-            format!("sequence batching minimum slot utilization must be in range (0.0, 1.0], got `{}`", direct.minimum_slot_utilization),
+            format!(
+                "sequence batching minimum slot utilization must be in range (0.0, 1.0], got `{}`",
+                direct.minimum_slot_utilization
+            ),
         );
     } else if direct.minimum_slot_utilization > 0.0 {
-        report.no_effect("sequence_batching.direct.minimum_slot_utilization", "an idle instance never waits for other sequences");
+        report.no_effect(
+            "sequence_batching.direct.minimum_slot_utilization",
+            "an idle instance never waits for other sequences",
+        );
     }
     if direct.max_queue_delay_microseconds > 0 {
-        report.no_effect("sequence_batching.direct.max_queue_delay_microseconds", "an idle instance never waits for other sequences");
+        report.no_effect(
+            "sequence_batching.direct.max_queue_delay_microseconds",
+            "an idle instance never waits for other sequences",
+        );
     }
 }
 
@@ -84,7 +107,10 @@ fn control_input(name: &str, control: &Control, path: &str, report: &mut Report)
 }
 
 fn correlation_type(control: &Control, path: &str, report: &mut Report) -> Option<DataType> {
-    if !(control.int32_false_true.is_empty() && control.fp32_false_true.is_empty() && control.bool_false_true.is_empty()) {
+    if !(control.int32_false_true.is_empty()
+        && control.fp32_false_true.is_empty()
+        && control.bool_false_true.is_empty())
+    {
         let kind = control.kind().as_str_name();
         report.problem(path, format!("sequence batching must not specify 'int32_false_true', 'fp32_false_true' or 'bool_false_true' for {kind}"));
     }
@@ -106,10 +132,15 @@ fn correlation_type(control: &Control, path: &str, report: &mut Report) -> Optio
 fn boolean_values(control: &Control, path: &str, report: &mut Report) -> Option<(DataType, f64, f64)> {
     let kind = control.kind().as_str_name();
     if control.data_type != 0 {
-        report.problem(format!("{path}.data_type"), format!("sequence batching must not specify 'data_type' for {kind}"));
+        report
+            .problem(format!("{path}.data_type"), format!("sequence batching must not specify 'data_type' for {kind}"));
     }
     let given: Vec<(&str, DataType, Vec<f64>)> = [
-        ("int32_false_true", DataType::Int32, control.int32_false_true.iter().copied().map(f64::from).collect::<Vec<_>>()),
+        (
+            "int32_false_true",
+            DataType::Int32,
+            control.int32_false_true.iter().copied().map(f64::from).collect::<Vec<_>>(),
+        ),
         ("fp32_false_true", DataType::Fp32, control.fp32_false_true.iter().copied().map(f64::from).collect()),
         ("bool_false_true", DataType::Bool, control.bool_false_true.iter().copied().map(f64::from).collect()),
     ]
@@ -118,16 +149,23 @@ fn boolean_values(control: &Control, path: &str, report: &mut Report) -> Option<
     .collect();
     match given.as_slice() {
         [] => {
-            let message = format!("sequence batching must specify either 'int32_false_true', 'fp32_false_true' or 'bool_false_true' for {kind}");
+            let message = format!(
+                "sequence batching must specify either 'int32_false_true', 'fp32_false_true' or 'bool_false_true' for {kind}"
+            );
             report.problem(path, message);
         }
         [(_, data_type, values)] if values.len() == 2 => return Some((*data_type, values[0], values[1])),
         [(field, _, values)] => {
-            let message = format!("sequence batching control '{field}' must have exactly 2 entries for {kind}, got `{}`", values.len());
+            let message = format!(
+                "sequence batching control '{field}' must have exactly 2 entries for {kind}, got `{}`",
+                values.len()
+            );
             report.problem(format!("{path}.{field}"), message);
         }
         _ => {
-            let message = format!("sequence batching specifies more than one from 'int32_false_true', 'fp32_false_true' and 'bool_false_true' for {kind}");
+            let message = format!(
+                "sequence batching specifies more than one from 'int32_false_true', 'fp32_false_true' and 'bool_false_true' for {kind}"
+            );
             report.problem(path, message);
         }
     }

@@ -23,10 +23,17 @@ struct Declaration<'a> {
 }
 
 /// Validates inputs and outputs; a wrong one is reported and left out.
-pub(super) fn tensors(wire: &wire::ModelConfig, max_batch_size: u32, report: &mut Report) -> (Vec<InputSpec>, Vec<OutputSpec>) {
+pub(super) fn tensors(
+    wire: &wire::ModelConfig,
+    max_batch_size: u32,
+    report: &mut Report,
+) -> (Vec<InputSpec>, Vec<OutputSpec>) {
     for (path, count) in [("input", wire.input.len()), ("output", wire.output.len())] {
         match count {
-            0 => report.problem(path, format!("model '{}' must specify at least one {path}, or a model file that tells them", wire.name)),
+            0 => report.problem(
+                path,
+                format!("model '{}' must specify at least one {path}, or a model file that tells them", wire.name),
+            ),
             MAXIMUM_TENSORS.. if count > MAXIMUM_TENSORS => {
                 report.problem(path, format!("expected at most `{MAXIMUM_TENSORS}` of them, got `{count}`"));
             }
@@ -53,7 +60,10 @@ fn inputs(wire: &wire::ModelConfig, max_batch_size: u32, report: &mut Report) ->
         };
         if input.format() != wire::model_input::Format::None {
             if input.dims.len() == 3 {
-                report.no_effect(format!("{path}.format"), "tells clients how to arrange an image; values are passed on as they come");
+                report.no_effect(
+                    format!("{path}.format"),
+                    "tells clients how to arrange an image; values are passed on as they come",
+                );
             } else {
                 report.problem(format!("{path}.format"), "model input NHWC/NCHW require 3 dims");
             }
@@ -98,7 +108,10 @@ fn flags(path: &str, is_shape_tensor: bool, is_non_linear_format_io: bool, repor
         report.problem(format!("{path}.is_shape_tensor"), "shape tensors are only supported for TensorRT platform");
     }
     if is_non_linear_format_io {
-        report.problem(format!("{path}.is_non_linear_format_io"), "non-linear IO format is only supported for the TensorRT platform");
+        report.problem(
+            format!("{path}.is_non_linear_format_io"),
+            "non-linear IO format is only supported for the TensorRT platform",
+        );
     }
 }
 
@@ -144,7 +157,14 @@ impl<'a> Declaration<'a> {
     }
 
     /// Each dimension on its own, and the bytes of the largest batch as far as the dimensions tell them.
-    fn dimensions(&self, field: &str, dims: &[i64], max_batch_size: u32, data_type: Option<DataType>, report: &mut Report) {
+    fn dimensions(
+        &self,
+        field: &str,
+        dims: &[i64],
+        max_batch_size: u32,
+        data_type: Option<DataType>,
+        report: &mut Report,
+    ) {
         let path = format!("{}.{field}", self.path);
         if dims.len() > MAXIMUM_RANK {
             report.problem(path, format!("expected at most `{MAXIMUM_RANK}` dimensions, got `{}`", dims.len()));
@@ -156,7 +176,9 @@ impl<'a> Declaration<'a> {
                 sound = false;
                 report.problem(
                     format!("{path}[{index}]"),
-                    format!("dimension must be integer >= 1, or -1 to indicate a variable-size dimension, got `{dimension}`"),
+                    format!(
+                        "dimension must be integer >= 1, or -1 to indicate a variable-size dimension, got `{dimension}`"
+                    ),
                 );
             }
         }
@@ -167,7 +189,11 @@ impl<'a> Declaration<'a> {
         if sound && bytes.is_none_or(|bytes| i64::try_from(bytes).is_err()) {
             report.problem(
                 path,
-                format!("one batch exceeds the maximum of `{}` bytes: `{max_batch_size}` rows of {}", i64::MAX, Shape::new(dims)),
+                format!(
+                    "one batch exceeds the maximum of `{}` bytes: `{max_batch_size}` rows of {}",
+                    i64::MAX,
+                    Shape::new(dims)
+                ),
             );
         }
     }
@@ -176,7 +202,9 @@ impl<'a> Declaration<'a> {
 /// Element counts between variable dimensions: `[2, 4, -1, 6]` and `[8, -1, 1, 6]` both give 8 and 6. Two shapes
 /// with equal trunks hold equally many elements, whatever the variable dimensions are.
 fn trunks(dims: &[i64]) -> Vec<i64> {
-    dims.split(|&dimension| dimension == -1).map(|trunk| trunk.iter().fold(1, |count: i64, &size| count.saturating_mul(size))).collect()
+    dims.split(|&dimension| dimension == -1)
+        .map(|trunk| trunk.iter().fold(1, |count: i64, &size| count.saturating_mul(size)))
+        .collect()
 }
 
 #[cfg(test)]

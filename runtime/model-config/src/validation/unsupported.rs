@@ -17,11 +17,22 @@ pub(super) fn check(wire: &wire::ModelConfig, report: &mut Report) {
             report.no_effect(path, reason);
         }
     };
-    absent("runtime", !wire.runtime.is_empty(), "backends are part of this program or opened by it, not chosen by file name", report);
-    absent("cc_model_filenames", !wire.cc_model_filenames.is_empty(), "the model file does not depend on the GPU's compute capability", report);
+    absent(
+        "runtime",
+        !wire.runtime.is_empty(),
+        "backends are part of this program or opened by it, not chosen by file name",
+        report,
+    );
+    absent(
+        "cc_model_filenames",
+        !wire.cc_model_filenames.is_empty(),
+        "the model file does not depend on the GPU's compute capability",
+        report,
+    );
     absent("metric_tags", !wire.metric_tags.is_empty(), "metrics carry the model and its version only", report);
     absent("model_metrics", wire.model_metrics.is_some(), "histogram buckets are those of the server", report);
-    let operations = wire.model_operations.as_ref().is_some_and(|operations| !operations.op_library_filename.is_empty());
+    let operations =
+        wire.model_operations.as_ref().is_some_and(|operations| !operations.op_library_filename.is_empty());
     absent("model_operations.op_library_filename", operations, "libraries of custom operators are not loaded", report);
 }
 
@@ -39,7 +50,8 @@ fn refused(wire: &wire::ModelConfig, report: &mut Report) {
         report.not_offered("batch_output", "outputs are split by rows");
     }
     if wire.model_repository_agents.as_ref().is_some_and(|agents| !agents.agents.is_empty()) {
-        report.not_offered("model_repository_agents", "a model is loaded as it lies in its folder, unchecked by agents");
+        report
+            .not_offered("model_repository_agents", "a model is loaded as it lies in its folder, unchecked by agents");
     }
 }
 
@@ -47,7 +59,10 @@ fn response_cache(wire: &wire::ModelConfig, report: &mut Report) {
     if matches!(wire.scheduling_choice, Some(SchedulingChoice::SequenceBatching(_))) {
         report.problem("response_cache.enable", "response cache does not support models with sequence batching");
     } else if wire.model_transaction_policy.is_some_and(|policy| policy.decoupled) {
-        report.problem("response_cache.enable", "response cache does not support models with 'decoupled' transaction policy");
+        report.problem(
+            "response_cache.enable",
+            "response cache does not support models with 'decoupled' transaction policy",
+        );
     } else {
         report.no_effect("response_cache.enable", "responses are not cached yet; every request is executed");
     }
@@ -57,7 +72,11 @@ fn optimization_notices(optimization: &wire::ModelOptimizationPolicy, report: &m
     let priority = optimization.priority() != wire::model_optimization_policy::ModelPriority::PriorityDefault;
     let accelerators = optimization.execution_accelerators.as_ref();
     let given = [
-        ("graph", optimization.graph.is_some(), "the engine's own level is used; backends take theirs from `parameters`"),
+        (
+            "graph",
+            optimization.graph.is_some(),
+            "the engine's own level is used; backends take theirs from `parameters`",
+        ),
         ("priority", priority, "models share the processors alike"),
         ("cuda", optimization.cuda.is_some(), "no GPU executes this model"),
         (
@@ -72,7 +91,11 @@ fn optimization_notices(optimization: &wire::ModelOptimizationPolicy, report: &m
         ),
         ("input_pinned_memory", optimization.input_pinned_memory.is_some(), "memory is pinned for GPUs only"),
         ("output_pinned_memory", optimization.output_pinned_memory.is_some(), "memory is pinned for GPUs only"),
-        ("gather_kernel_buffer_threshold", optimization.gather_kernel_buffer_threshold != 0, "inputs are gathered by the processors"),
+        (
+            "gather_kernel_buffer_threshold",
+            optimization.gather_kernel_buffer_threshold != 0,
+            "inputs are gathered by the processors",
+        ),
         ("eager_batching", optimization.eager_batching, "a batch is gathered when it is dispatched"),
     ];
     for (field, present, reason) in given {

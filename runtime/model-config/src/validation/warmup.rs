@@ -13,16 +13,27 @@ const MAXIMUM_COUNT: u32 = 100_000;
 /// Most bytes of one warm-up tensor.
 const MAXIMUM_BYTES: usize = 1 << 30;
 
-pub(super) fn warmups(wire: &wire::ModelConfig, inputs: &[InputSpec], max_batch_size: u32, report: &mut Report) -> Vec<Warmup> {
+pub(super) fn warmups(
+    wire: &wire::ModelConfig,
+    inputs: &[InputSpec],
+    max_batch_size: u32,
+    report: &mut Report,
+) -> Vec<Warmup> {
     let mut warmups = Vec::with_capacity(wire.model_warmup.len());
     for (index, warmup) in wire.model_warmup.iter().enumerate() {
         let path = format!("model_warmup[{index}]");
         if warmup.batch_size > max_batch_size.max(1) {
-            report.problem(format!("{path}.batch_size"), format!("`{}` exceeds max_batch_size `{max_batch_size}`", warmup.batch_size));
+            report.problem(
+                format!("{path}.batch_size"),
+                format!("`{}` exceeds max_batch_size `{max_batch_size}`", warmup.batch_size),
+            );
             continue;
         }
         if warmup.count > MAXIMUM_COUNT {
-            report.problem(format!("{path}.count"), format!("expected at most `{MAXIMUM_COUNT}` executions, got `{}`", warmup.count));
+            report.problem(
+                format!("{path}.count"),
+                format!("expected at most `{MAXIMUM_COUNT}` executions, got `{}`", warmup.count),
+            );
         }
         for input in inputs.iter().filter(|input| !input.optional && !warmup.inputs.contains_key(&input.name)) {
             report.problem(format!("{path}.inputs"), format!("lacks input `{}`", input.name));
@@ -31,14 +42,28 @@ pub(super) fn warmups(wire: &wire::ModelConfig, inputs: &[InputSpec], max_batch_
         let tensors = warmup
             .inputs
             .iter()
-            .filter_map(|(name, input)| tensor(name, input, rows, inputs, &format!("{path}.inputs[\"{name}\"]"), report))
+            .filter_map(|(name, input)| {
+                tensor(name, input, rows, inputs, &format!("{path}.inputs[\"{name}\"]"), report)
+            })
             .collect();
-        warmups.push(Warmup { name: warmup.name.clone(), batch_size: warmup.batch_size, count: warmup.count, inputs: tensors });
+        warmups.push(Warmup {
+            name: warmup.name.clone(),
+            batch_size: warmup.batch_size,
+            count: warmup.count,
+            inputs: tensors,
+        });
     }
     warmups
 }
 
-fn tensor(name: &str, input: &Input, rows: u32, inputs: &[InputSpec], path: &str, report: &mut Report) -> Option<WarmupInput> {
+fn tensor(
+    name: &str,
+    input: &Input,
+    rows: u32,
+    inputs: &[InputSpec],
+    path: &str,
+    report: &mut Report,
+) -> Option<WarmupInput> {
     let Some(spec) = inputs.iter().find(|spec| spec.name == name) else {
         report.problem(path, format!("the model has no input `{name}`"));
         return None;
@@ -50,21 +75,30 @@ fn tensor(name: &str, input: &Input, rows: u32, inputs: &[InputSpec], path: &str
     }
     let dims = Shape::new(&input.dims);
     let fits = dims.rank() == spec.dims.rank()
-        && dims.iter().zip(spec.dims.iter()).all(|(&dimension, &declared)| dimension >= 0 && (declared == -1 || declared == dimension));
+        && dims
+            .iter()
+            .zip(spec.dims.iter())
+            .all(|(&dimension, &declared)| dimension >= 0 && (declared == -1 || declared == dimension));
     if !fits {
         report.problem(format!("{path}.dims"), format!("expected dimensions that fit {}, got {dims}", spec.dims));
         return None;
     }
     let bytes = size(&dims, spec.data_type, rows);
     if bytes.is_none_or(|bytes| bytes > MAXIMUM_BYTES) {
-        report.problem(format!("{path}.dims"), format!("`{rows}` rows of {dims} exceed the maximum of `{MAXIMUM_BYTES}` bytes"));
+        report.problem(
+            format!("{path}.dims"),
+            format!("`{rows}` rows of {dims} exceed the maximum of `{MAXIMUM_BYTES}` bytes"),
+        );
     }
     let data = match &input.input_data_type {
         Some(InputDataType::ZeroData(true)) => WarmupData::Zero,
         Some(InputDataType::RandomData(true)) => WarmupData::Random,
         Some(InputDataType::InputDataFile(file)) if stays_within(file) => WarmupData::File(file.clone()),
         Some(InputDataType::InputDataFile(file)) => {
-            let message = format!("expected the name of a file within the model's `warmup` folder, got `{}`", file.escape_debug());
+            let message = format!(
+                "expected the name of a file within the model's `warmup` folder, got `{}`",
+                file.escape_debug()
+            );
             report.problem(format!("{path}.input_data_file"), message);
             return None;
         }

@@ -1,8 +1,8 @@
 //! Auto-completion by Triton's rules.
 
 use hanok_model_config::{
-    CompletionFacts, ConfigError, LoadedConfig, ModelSignature, Scheduling, SignatureTensor, VersionPolicy, load_config,
-    read_onnx_signature, to_json,
+    CompletionFacts, ConfigError, LoadedConfig, ModelSignature, Scheduling, SignatureTensor, VersionPolicy,
+    load_config, read_onnx_signature, to_json,
 };
 use hanok_tensor::DataType;
 use serde_json::json;
@@ -12,7 +12,9 @@ fn facts() -> CompletionFacts {
 }
 
 fn signature(inputs: &[(&str, &[i64])], outputs: &[(&str, &[i64])]) -> ModelSignature {
-    let tensors = |list: &[(&str, &[i64])]| list.iter().map(|(name, dims)| SignatureTensor::new(*name, DataType::Fp32, dims)).collect();
+    let tensors = |list: &[(&str, &[i64])]| {
+        list.iter().map(|(name, dims)| SignatureTensor::new(*name, DataType::Fp32, dims)).collect()
+    };
     ModelSignature { inputs: tensors(inputs), overridable_inputs: Vec::new(), outputs: tensors(outputs) }
 }
 
@@ -31,7 +33,10 @@ fn problems(text: &str, signature: &ModelSignature) -> Vec<String> {
 fn an_empty_configuration_is_filled_from_folder_and_graph() {
     let loaded = load("", &signature(&[("x", &[-1, 3, -1])], &[("y", &[-1])]));
     let config = &loaded.config;
-    assert_eq!((config.name.as_str(), config.backend.as_str(), config.platform.as_str()), ("m", "onnxruntime", "onnxruntime_onnx"));
+    assert_eq!(
+        (config.name.as_str(), config.backend.as_str(), config.platform.as_str()),
+        ("m", "onnxruntime", "onnxruntime_onnx")
+    );
     assert_eq!(config.default_model_filename, "model.onnx");
     assert_eq!(config.max_batch_size, 4);
     assert_eq!(&*config.inputs[0].dims, [3, -1]);
@@ -134,7 +139,9 @@ fn declared_tensors_are_checked_against_the_graph() {
 fn a_declared_dimension_may_be_narrower_but_not_wider() {
     let graph = signature(&[("x", &[-1, -1])], &[("y", &[-1, 2])]);
     let text = |input: &str, output: &str| {
-        format!("max_batch_size: 8 input {{ name: 'x' data_type: TYPE_FP32 dims: {input} }} output {{ name: 'y' data_type: TYPE_FP32 dims: {output} }}")
+        format!(
+            "max_batch_size: 8 input {{ name: 'x' data_type: TYPE_FP32 dims: {input} }} output {{ name: 'y' data_type: TYPE_FP32 dims: {output} }}"
+        )
     };
     assert_eq!(&*load(&text("7", "2"), &graph).config.inputs[0].dims, [7]);
     assert_eq!(problems(&text("7", "-1"), &graph).len(), 1);
@@ -156,7 +163,9 @@ fn batching_needs_a_varying_first_dimension_in_declared_tensors() {
 #[test]
 fn scalars_are_one_element_to_clients() {
     let graph = signature(&[("x", &[])], &[("y", &[])]);
-    for text in ["", "input { name: 'x' data_type: TYPE_FP32 dims: 1 } output { name: 'y' data_type: TYPE_FP32 dims: 1 }"] {
+    for text in
+        ["", "input { name: 'x' data_type: TYPE_FP32 dims: 1 } output { name: 'y' data_type: TYPE_FP32 dims: 1 }"]
+    {
         let config = load(text, &graph).config;
         assert_eq!(config.max_batch_size, 0);
         assert_eq!((&*config.inputs[0].dims, config.inputs[0].model_dims().rank()), (&[1][..], 0));
@@ -170,18 +179,26 @@ fn what_the_graph_does_not_tell_must_be_declared() {
     graph.outputs.push(SignatureTensor { name: "list".to_owned(), data_type: None, dims: None });
     graph.outputs.push(SignatureTensor { name: "any".to_owned(), data_type: Some(DataType::Fp32), dims: None });
     let found = problems("", &graph);
-    assert!(found[0].starts_with("output[1]: the graph gives `list` no tensor type that can be served; declare"), "{found:?}");
+    assert!(
+        found[0].starts_with("output[1]: the graph gives `list` no tensor type that can be served; declare"),
+        "{found:?}"
+    );
     assert!(found[1].starts_with("output[1]: the graph gives `any` no shape; declare"), "{found:?}");
     let declared = "max_batch_size: 2 input { name: 'x' data_type: TYPE_FP32 dims: 3 } output { name: 'any' data_type: TYPE_FP32 dims: [ 5, -1 ] }";
     assert_eq!(&*load(declared, &graph).config.outputs[0].dims, [5, -1]);
-    assert_eq!(problems(&format!("{declared} output {{ name: 'list' data_type: TYPE_FP32 dims: 1 }}"), &graph), ["output[1]: output `list` of the graph is not a tensor that can be served"]);
+    assert_eq!(
+        problems(&format!("{declared} output {{ name: 'list' data_type: TYPE_FP32 dims: 1 }}"), &graph),
+        ["output[1]: output `list` of the graph is not a tensor that can be served"]
+    );
 }
 
 #[test]
 fn controls_of_a_sequence_are_not_inputs() {
     let graph = signature(&[("x", &[-1, 3]), ("START", &[-1, 1])], &[("y", &[-1, 2])]);
     let control = |name: &str| {
-        format!("max_batch_size: 2 sequence_batching {{ control_input {{ name: '{name}' control {{ fp32_false_true: [ 0, 1 ] }} }} }}")
+        format!(
+            "max_batch_size: 2 sequence_batching {{ control_input {{ name: '{name}' control {{ fp32_false_true: [ 0, 1 ] }} }} }}"
+        )
     };
     let config = load(&control("START"), &graph).config;
     assert_eq!(config.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>(), ["x"]);
@@ -199,7 +216,8 @@ fn overridable_inputs_may_be_declared_and_need_not() {
     let bytes = include_bytes!("../golden/batching.onnx");
     let graph = read_onnx_signature(bytes).unwrap().signature;
     assert_eq!(load("", &graph).config.inputs.len(), 1);
-    let text = "input { name: 'x' data_type: TYPE_FP32 dims: [ -1, 2 ] } input { name: 'weight' data_type: TYPE_FP32 dims: 2 }
+    let text =
+        "input { name: 'x' data_type: TYPE_FP32 dims: [ -1, 2 ] } input { name: 'weight' data_type: TYPE_FP32 dims: 2 }
         output { name: 'y' data_type: TYPE_FP32 dims: [ -1, 2 ] }";
     assert_eq!(load(text, &graph).config.inputs.len(), 2);
 }
@@ -208,7 +226,9 @@ fn overridable_inputs_may_be_declared_and_need_not() {
 fn backend_and_platform_follow_from_each_other() {
     let tensors = "input { name: 'x' data_type: TYPE_FP32 dims: 1 } output { name: 'y' data_type: TYPE_FP32 dims: 1 }";
     let bare = CompletionFacts::new("m");
-    let load = |text: &str, facts: &CompletionFacts| load_config(&format!("{text} {tensors}"), facts, None).map(|loaded| loaded.config);
+    let load = |text: &str, facts: &CompletionFacts| {
+        load_config(&format!("{text} {tensors}"), facts, None).map(|loaded| loaded.config)
+    };
     for (text, facts, backend, platform, file) in [
         ("platform: 'onnxruntime_onnx'", &bare, "onnxruntime", "onnxruntime_onnx", "model.onnx"),
         ("backend: 'onnxruntime'", &bare, "onnxruntime", "onnxruntime_onnx", "model.onnx"),
@@ -217,13 +237,23 @@ fn backend_and_platform_follow_from_each_other() {
         ("backend: 'identity'", &facts(), "identity", "", ""),
     ] {
         let config = load(text, facts).unwrap();
-        assert_eq!((config.backend.as_str(), config.platform.as_str(), config.default_model_filename.as_str()), (backend, platform, file), "{text}");
+        assert_eq!(
+            (config.backend.as_str(), config.platform.as_str(), config.default_model_filename.as_str()),
+            (backend, platform, file),
+            "{text}"
+        );
     }
     for (text, message) in [
         ("", "backend: must specify 'platform' or 'backend' for 'm'"),
         ("platform: 'pytorch_libtorch'", "platform: unexpected platform type 'pytorch_libtorch' for m"),
-        ("platform: 'tensorrt_plan' backend: 'onnxruntime'", "platform: unexpected 'platform' and 'backend' pair, got:tensorrt_plan, onnxruntime"),
-        ("backend: 'b' name: 'other'", "name: unexpected directory name 'm' for model 'other', directory name must equal model name"),
+        (
+            "platform: 'tensorrt_plan' backend: 'onnxruntime'",
+            "platform: unexpected 'platform' and 'backend' pair, got:tensorrt_plan, onnxruntime",
+        ),
+        (
+            "backend: 'b' name: 'other'",
+            "name: unexpected directory name 'm' for model 'other', directory name must equal model name",
+        ),
     ] {
         assert_eq!(load(text, &bare).unwrap_err().to_string(), message, "{text}");
     }
@@ -236,7 +266,11 @@ fn instance_groups_are_named_and_placed() {
     let groups = |gpu_available: bool| {
         let facts = CompletionFacts { gpu_available, ..CompletionFacts::new("m") };
         let config = load_config(text, &facts, None).unwrap().config;
-        config.instance_groups.iter().map(|group| format!("{} {:?} {} {:?}", group.name, group.kind, group.count, group.gpus)).collect::<Vec<_>>()
+        config
+            .instance_groups
+            .iter()
+            .map(|group| format!("{} {:?} {} {:?}", group.name, group.kind, group.count, group.gpus))
+            .collect::<Vec<_>>()
     };
     assert_eq!(groups(false), ["m_0 Cpu 1 []", "m_1 Cpu 3 []", "mine Model 1 []"]);
     assert_eq!(groups(true), ["m_0 Gpu 1 []", "m_1 Gpu 3 [0]", "mine Model 1 []"]);

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use hanok_model_config::{CompletionFacts, ConfigError, Scheduling, VersionPolicy, load_config, parse_json, parse_pbtxt, to_json};
+use hanok_model_config::{
+    CompletionFacts, ConfigError, Scheduling, VersionPolicy, load_config, parse_json, parse_pbtxt, to_json,
+};
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use serde_json::Value;
 
@@ -20,7 +22,11 @@ fn paths(descriptor: &MessageDescriptor, prefix: &str, found: &mut BTreeSet<Stri
         let path = format!("{prefix}.{}", field.name());
         let kind = field.kind();
         let inner = kind.as_message().map(|message| {
-            if field.is_map() { message.map_entry_value_field().kind().as_message().cloned() } else { Some(message.clone()) }
+            if field.is_map() {
+                message.map_entry_value_field().kind().as_message().cloned()
+            } else {
+                Some(message.clone())
+            }
         });
         found.insert(path.clone());
         if let Some(Some(message)) = inner {
@@ -54,7 +60,11 @@ fn given(json: &Value, descriptor: &MessageDescriptor, prefix: &str, found: &mut
             Value::Object(members) if field.is_map() => members.values().collect(),
             value => vec![value],
         };
-        let inner = if field.is_map() { message.map_entry_value_field().kind().as_message().cloned() } else { Some(message.clone()) };
+        let inner = if field.is_map() {
+            message.map_entry_value_field().kind().as_message().cloned()
+        } else {
+            Some(message.clone())
+        };
         if let Some(inner) = inner {
             elements.into_iter().for_each(|element| given(element, &inner, &path, found));
         }
@@ -83,9 +93,21 @@ fn every_field_of_the_protocol_is_parsed() {
 #[test]
 fn no_field_is_ignored_in_silence() {
     const ACTED_UPON: [&str; 15] = [
-        "name", "platform", "backend", "version_policy", "max_batch_size", "input", "output", "dynamic_batching",
-        "sequence_batching", "instance_group", "default_model_filename", "parameters", "model_warmup",
-        "model_transaction_policy", "optimization",
+        "name",
+        "platform",
+        "backend",
+        "version_policy",
+        "max_batch_size",
+        "input",
+        "output",
+        "dynamic_batching",
+        "sequence_batching",
+        "instance_group",
+        "default_model_filename",
+        "parameters",
+        "model_warmup",
+        "model_transaction_policy",
+        "optimization",
     ];
     let pool = DescriptorPool::decode(hanok_model_config::FILE_DESCRIPTOR_SET).unwrap();
     let descriptor = pool.get_message_by_name("inference.ModelConfig").unwrap();
@@ -104,7 +126,9 @@ fn no_field_is_ignored_in_silence() {
         );
         let named = match load_config(&text, &CompletionFacts::new("m"), None) {
             Ok(loaded) => loaded.notices.iter().any(|notice| notice.path.starts_with(field.name())),
-            Err(ConfigError::Invalid(problems)) => problems.iter().any(|problem| problem.path.starts_with(field.name())),
+            Err(ConfigError::Invalid(problems)) => {
+                problems.iter().any(|problem| problem.path.starts_with(field.name()))
+            }
             Err(other) => panic!("{other}"),
         };
         assert!(named, "{}", field.name());
@@ -113,7 +137,8 @@ fn no_field_is_ignored_in_silence() {
 
 #[test]
 fn the_styles_of_documents_and_examples_are_read() {
-    let loaded = load_config(include_str!("../samples/documented_styles.pbtxt"), &CompletionFacts::new("styles"), None).unwrap();
+    let loaded =
+        load_config(include_str!("../samples/documented_styles.pbtxt"), &CompletionFacts::new("styles"), None).unwrap();
     let config = loaded.config;
     assert_eq!((config.max_batch_size, config.inputs.len(), config.outputs.len()), (8, 3, 2));
     assert_eq!(&*config.inputs[0].dims, [3, 224, 224]);

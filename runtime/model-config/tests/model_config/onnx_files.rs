@@ -7,12 +7,16 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn tensors(tensors: &[SignatureTensor]) -> Value {
-    tensors.iter().map(|tensor| json!([tensor.name, tensor.data_type.map(|data_type| data_type.name()), tensor.dims])).collect()
+    tensors
+        .iter()
+        .map(|tensor| json!([tensor.name, tensor.data_type.map(|data_type| data_type.name()), tensor.dims]))
+        .collect()
 }
 
 #[test]
 fn facts_are_those_of_the_onnx_package() {
-    let expected: serde_json::Map<String, Value> = serde_json::from_str(include_str!("../golden/onnx_facts.json")).unwrap();
+    let expected: serde_json::Map<String, Value> =
+        serde_json::from_str(include_str!("../golden/onnx_facts.json")).unwrap();
     assert!(expected.len() >= 3);
     for (path, expected) in expected {
         let bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path)).unwrap();
@@ -52,7 +56,9 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
 #[test]
 fn what_is_no_model_is_refused() {
     assert_eq!(reason(b""), "it holds no graph");
-    assert!(reason(b"not a model at all").contains("truncated") || reason(b"not a model at all").contains("does not exist"));
+    assert!(
+        reason(b"not a model at all").contains("truncated") || reason(b"not a model at all").contains("does not exist")
+    );
     assert!(reason(include_str!("../golden/onnx_facts.json").as_bytes()).len() > 5);
 }
 

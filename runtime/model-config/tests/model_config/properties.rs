@@ -3,12 +3,15 @@
 use std::fmt::Write;
 
 use hanok_model_config::{CompletionFacts, ConfigError, load_config, parse_json, parse_pbtxt, to_json, wire};
-use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 use proptest::prelude::*;
 use proptest::test_runner::TestRng;
+use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 
 fn descriptor() -> MessageDescriptor {
-    DescriptorPool::decode(hanok_model_config::FILE_DESCRIPTOR_SET).unwrap().get_message_by_name("inference.ModelConfig").unwrap()
+    DescriptorPool::decode(hanok_model_config::FILE_DESCRIPTOR_SET)
+        .unwrap()
+        .get_message_by_name("inference.ModelConfig")
+        .unwrap()
 }
 
 fn random_value(kind: &Kind, random: &mut TestRng) -> Value {
@@ -37,7 +40,7 @@ fn random_value(kind: &Kind, random: &mut TestRng) -> Value {
 fn random_message(descriptor: &MessageDescriptor, random: &mut TestRng) -> DynamicMessage {
     let mut message = DynamicMessage::new(descriptor.clone());
     for field in descriptor.fields() {
-        if random.next_u32() % 3 > 0 {
+        if !random.next_u32().is_multiple_of(3) {
             continue;
         }
         let count = 1 + random.next_u32() % 3;
@@ -45,7 +48,11 @@ fn random_message(descriptor: &MessageDescriptor, random: &mut TestRng) -> Dynam
         let value = if field.is_map() {
             let entry = kind.as_message().unwrap();
             let (key, value) = (entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind());
-            Value::Map((0..count).map(|_| (random_value(&key, random).into_map_key().unwrap(), random_value(&value, random))).collect())
+            Value::Map(
+                (0..count)
+                    .map(|_| (random_value(&key, random).into_map_key().unwrap(), random_value(&value, random)))
+                    .collect(),
+            )
         } else if field.is_list() {
             Value::List((0..count).map(|_| random_value(&kind, random)).collect())
         } else {

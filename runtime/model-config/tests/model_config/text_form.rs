@@ -38,7 +38,10 @@ fn refusal(text: &str) -> (usize, usize, String) {
 fn an_unknown_field_is_refused_with_its_place_and_the_nearest_name() {
     let text = "name: \"a\"\ninput [\n  {\n    name: \"x\"\n    datatype: TYPE_FP32\n  }\n]\n";
     assert_eq!(refusal(text), (5, 5, "unknown field `datatype` in `ModelInput`; did you mean `data_type`".to_owned()));
-    assert_eq!(refusal("max_batchsize: 8"), (1, 1, "unknown field `max_batchsize` in `ModelConfig`; did you mean `max_batch_size`".to_owned()));
+    assert_eq!(
+        refusal("max_batchsize: 8"),
+        (1, 1, "unknown field `max_batchsize` in `ModelConfig`; did you mean `max_batch_size`".to_owned())
+    );
     assert_eq!(refusal("# ä\n\t frobnicate { }"), (2, 3, "unknown field `frobnicate` in `ModelConfig`".to_owned()));
     assert_eq!(
         refusal("optimization { enable_pinned_input: true }"),
@@ -49,13 +52,28 @@ fn an_unknown_field_is_refused_with_its_place_and_the_nearest_name() {
 #[test]
 fn mistakes_are_reported_where_they_are() {
     for (text, line, column, message) in [
-        ("input { data_type: TYPE_FLOAT64 }", 1, 20, "unknown name `TYPE_FLOAT64` of enum `DataType`; did you mean `TYPE_FP64`"),
+        (
+            "input { data_type: TYPE_FLOAT64 }",
+            1,
+            20,
+            "unknown name `TYPE_FLOAT64` of enum `DataType`; did you mean `TYPE_FP64`",
+        ),
         ("max_batch_size: 'a'", 1, 17, "expected a 32-bit integer, got string `a`"),
         ("max_batch_size: 3000000000", 1, 17, "expected a 32-bit integer, got `3000000000`"),
         ("max_batch_size: -3000000000", 1, 17, "expected a 32-bit integer, got `-3000000000`"),
         ("name: \"a\"\nname: \"b\"", 2, 1, "field `name` is given twice"),
-        ("dynamic_batching { }\n  sequence_batching { }", 2, 3, "field `sequence_batching` excludes `dynamic_batching`, which is given already"),
-        ("metric_tags { key: 'a' value: 'b' }\nmetric_tags { key: 'a' value: 'c' }", 2, 13, "key `a` is given twice in `metric_tags`"),
+        (
+            "dynamic_batching { }\n  sequence_batching { }",
+            2,
+            3,
+            "field `sequence_batching` excludes `dynamic_batching`, which is given already",
+        ),
+        (
+            "metric_tags { key: 'a' value: 'b' }\nmetric_tags { key: 'a' value: 'c' }",
+            2,
+            13,
+            "key `a` is given twice in `metric_tags`",
+        ),
         ("name: 'abc\\q'", 1, 11, "`\\\\q` is not an escape sequence"),
         ("name: 'abc", 1, 7, "string is not closed with `'` on its line"),
         ("input {\n", 2, 1, "expected a field name, got end of text"),

@@ -1,11 +1,13 @@
 //! What is refused, and what is accepted with a notice.
 
 use hanok_model_config::{
-    CompletionFacts, ConfigError, LoadedConfig, QueuePolicy, Scheduling, SequenceControlKind, TimeoutAction, WarmupData, load_config,
+    CompletionFacts, ConfigError, LoadedConfig, QueuePolicy, Scheduling, SequenceControlKind, TimeoutAction,
+    WarmupData, load_config,
 };
 use hanok_tensor::DataType;
 
-const TENSORS: &str = "input { name: 'x' data_type: TYPE_FP32 dims: [ 4 ] } output { name: 'y' data_type: TYPE_FP32 dims: [ -1 ] }";
+const TENSORS: &str =
+    "input { name: 'x' data_type: TYPE_FP32 dims: [ 4 ] } output { name: 'y' data_type: TYPE_FP32 dims: [ -1 ] }";
 
 fn load(text: &str) -> Result<LoadedConfig, ConfigError> {
     load_config(&format!("backend: 'identity' {text}"), &CompletionFacts::new("m"), None)
@@ -52,33 +54,74 @@ fn tensors_are_bounded_and_distinct() {
     for (fields, problem) in [
         ("data_type: TYPE_FP32 dims: 1", "input[0].name: must specify 'name'"),
         ("name: 'x' data_type: TYPE_FP32", "input[0].dims: 'x' must specify 'dims'"),
-        ("name: 'x' data_type: TYPE_FP32 dims: [ 1, -2 ]", "input[0].dims[1]: dimension must be integer >= 1, or -1 to indicate a variable-size dimension, got `-2`"),
-        ("name: 'x' data_type: TYPE_FP32 dims: [ 4294967296, 4294967296 ]", "input[0].dims: one batch exceeds the maximum of `9223372036854775807` bytes: `0` rows of [4294967296,4294967296]"),
-        ("name: 'x' data_type: TYPE_FP32 dims: 6 reshape { shape: [ 2, 2 ] }", "input[0].reshape: 'x' has different size for dims and reshape: dims are [6], reshape is [2,2]"),
-        ("name: 'x' data_type: TYPE_FP32 dims: -1 reshape { shape: [ 2, 2 ] }", "input[0].reshape: 'x' has different size for dims and reshape: dims are [-1], reshape is [2,2]"),
-        ("name: 'x' data_type: TYPE_FP32 dims: 4 format: FORMAT_NHWC", "input[0].format: model input NHWC/NCHW require 3 dims"),
-        ("name: 'x' data_type: TYPE_FP32 dims: 4 allow_ragged_batch: true", "input[0].allow_ragged_batch: not offered yet: members of one batch must agree in shape"),
-        ("name: 'x' data_type: TYPE_FP32 dims: 4 is_shape_tensor: true", "input[0].is_shape_tensor: shape tensors are only supported for TensorRT platform"),
+        (
+            "name: 'x' data_type: TYPE_FP32 dims: [ 1, -2 ]",
+            "input[0].dims[1]: dimension must be integer >= 1, or -1 to indicate a variable-size dimension, got `-2`",
+        ),
+        (
+            "name: 'x' data_type: TYPE_FP32 dims: [ 4294967296, 4294967296 ]",
+            "input[0].dims: one batch exceeds the maximum of `9223372036854775807` bytes: `0` rows of [4294967296,4294967296]",
+        ),
+        (
+            "name: 'x' data_type: TYPE_FP32 dims: 6 reshape { shape: [ 2, 2 ] }",
+            "input[0].reshape: 'x' has different size for dims and reshape: dims are [6], reshape is [2,2]",
+        ),
+        (
+            "name: 'x' data_type: TYPE_FP32 dims: -1 reshape { shape: [ 2, 2 ] }",
+            "input[0].reshape: 'x' has different size for dims and reshape: dims are [-1], reshape is [2,2]",
+        ),
+        (
+            "name: 'x' data_type: TYPE_FP32 dims: 4 format: FORMAT_NHWC",
+            "input[0].format: model input NHWC/NCHW require 3 dims",
+        ),
+        (
+            "name: 'x' data_type: TYPE_FP32 dims: 4 allow_ragged_batch: true",
+            "input[0].allow_ragged_batch: not offered yet: members of one batch must agree in shape",
+        ),
+        (
+            "name: 'x' data_type: TYPE_FP32 dims: 4 is_shape_tensor: true",
+            "input[0].is_shape_tensor: shape tensors are only supported for TensorRT platform",
+        ),
     ] {
         assert_eq!(problems(&input(fields)), [problem], "{fields}");
     }
     assert_eq!(
-        problems(&format!("max_batch_size: 2147483647 {output} input {{ name: 'x' data_type: TYPE_FP64 dims: 1073741824 }}")),
-        ["input[0].dims: one batch exceeds the maximum of `9223372036854775807` bytes: `2147483647` rows of [1073741824]"]
+        problems(&format!(
+            "max_batch_size: 2147483647 {output} input {{ name: 'x' data_type: TYPE_FP64 dims: 1073741824 }}"
+        )),
+        [
+            "input[0].dims: one batch exceeds the maximum of `9223372036854775807` bytes: `2147483647` rows of [1073741824]"
+        ]
     );
-    assert_eq!(problems(&format!("{TENSORS} input {{ name: 'x' data_type: TYPE_FP32 dims: 1 }}")), ["input[1].name: name `x` is declared twice"]);
-    assert_eq!(problems(&format!("{TENSORS} {}", "input{}".repeat(5000))), ["input: expected at most `4096` of them, got `5001`"]);
+    assert_eq!(
+        problems(&format!("{TENSORS} input {{ name: 'x' data_type: TYPE_FP32 dims: 1 }}")),
+        ["input[1].name: name `x` is declared twice"]
+    );
+    assert_eq!(
+        problems(&format!("{TENSORS} {}", "input{}".repeat(5000))),
+        ["input: expected at most `4096` of them, got `5001`"]
+    );
     assert_eq!(problems(&format!("{TENSORS} {}", "input{}".repeat(100_000))).len(), 1);
-    assert_eq!(problems(&format!("{output} input {{ name: 'x' data_type: TYPE_FP32 {} }}", "dims: 1 ".repeat(65))), ["input[0].dims: expected at most `64` dimensions, got `65`"]);
+    assert_eq!(
+        problems(&format!("{output} input {{ name: 'x' data_type: TYPE_FP32 {} }}", "dims: 1 ".repeat(65))),
+        ["input[0].dims: expected at most `64` dimensions, got `65`"]
+    );
     assert_eq!(problems("").len(), 2);
-    assert_eq!(problems(&format!("{TENSORS} max_batch_size: -1")), ["max_batch_size: must be non-negative value, got `-1`"]);
+    assert_eq!(
+        problems(&format!("{TENSORS} max_batch_size: -1")),
+        ["max_batch_size: must be non-negative value, got `-1`"]
+    );
 }
 
 #[test]
 fn names_of_files_stay_in_their_folder() {
     for name in ["../model.onnx", "/etc/passwd", "a/b", "..", ".", "a\\\\b", "a\\000b"] {
         assert_eq!(problems(&format!("{TENSORS} default_model_filename: '{name}'")).len(), 1, "{name}");
-        assert_eq!(problems(&format!("{TENSORS} cc_model_filenames {{ key: '7' value: '{name}' }}")).len(), 1, "{name}");
+        assert_eq!(
+            problems(&format!("{TENSORS} cc_model_filenames {{ key: '7' value: '{name}' }}")).len(),
+            1,
+            "{name}"
+        );
     }
     assert_eq!(problems(&format!("{TENSORS} default_model_filename: 'model..v2.onnx'")).len(), 0);
 }
@@ -88,33 +131,73 @@ fn dynamic_batching_is_consistent() {
     refused(
         &format!("{TENSORS} max_batch_size: 8"),
         &[
-            ("dynamic_batching { preferred_batch_size: 0 }", "dynamic_batching.preferred_batch_size[0]: dynamic batching preferred size must be positive, got `0`"),
-            ("dynamic_batching { priority_levels: 2 }", "dynamic_batching.default_priority_level: default priority level must be in range [1, 2], got `0`"),
-            ("dynamic_batching { priority_levels: 2 default_priority_level: 3 }", "dynamic_batching.default_priority_level: default priority level must be in range [1, 2], got `3`"),
-            ("dynamic_batching { default_priority_level: 3 }", "dynamic_batching.default_priority_level: got `3` where `priority_levels` is `0`"),
-            ("dynamic_batching { priority_levels: 4294967297 default_priority_level: 1 }", "dynamic_batching.priority_levels: expected at most `1024` levels, got `4294967297`"),
-            ("dynamic_batching { priority_queue_policy { key: 1 } }", "dynamic_batching.priority_queue_policy[1]: priority queue policy must have priority level in range [1, 0], got `1`"),
-            ("dynamic_batching { preserve_ordering: true priority_levels: 2 default_priority_level: 1 }", "dynamic_batching.priority_levels: only one priority level is allowed when 'preserve_ordering' is true"),
-            ("dynamic_batching { preserve_ordering: true default_queue_policy { timeout_action: DELAY default_timeout_microseconds: 1 } }", "dynamic_batching.default_queue_policy.timeout_action: queue policy can not have DELAY as timeout action when 'preserve_ordering' is true"),
-            ("dynamic_batching { max_queue_delay_microseconds: 18446744073709551615 }", "dynamic_batching.max_queue_delay_microseconds: expected at most `31536000000000` microseconds, got `18446744073709551615`"),
+            (
+                "dynamic_batching { preferred_batch_size: 0 }",
+                "dynamic_batching.preferred_batch_size[0]: dynamic batching preferred size must be positive, got `0`",
+            ),
+            (
+                "dynamic_batching { priority_levels: 2 }",
+                "dynamic_batching.default_priority_level: default priority level must be in range [1, 2], got `0`",
+            ),
+            (
+                "dynamic_batching { priority_levels: 2 default_priority_level: 3 }",
+                "dynamic_batching.default_priority_level: default priority level must be in range [1, 2], got `3`",
+            ),
+            (
+                "dynamic_batching { default_priority_level: 3 }",
+                "dynamic_batching.default_priority_level: got `3` where `priority_levels` is `0`",
+            ),
+            (
+                "dynamic_batching { priority_levels: 4294967297 default_priority_level: 1 }",
+                "dynamic_batching.priority_levels: expected at most `1024` levels, got `4294967297`",
+            ),
+            (
+                "dynamic_batching { priority_queue_policy { key: 1 } }",
+                "dynamic_batching.priority_queue_policy[1]: priority queue policy must have priority level in range [1, 0], got `1`",
+            ),
+            (
+                "dynamic_batching { preserve_ordering: true priority_levels: 2 default_priority_level: 1 }",
+                "dynamic_batching.priority_levels: only one priority level is allowed when 'preserve_ordering' is true",
+            ),
+            (
+                "dynamic_batching { preserve_ordering: true default_queue_policy { timeout_action: DELAY default_timeout_microseconds: 1 } }",
+                "dynamic_batching.default_queue_policy.timeout_action: queue policy can not have DELAY as timeout action when 'preserve_ordering' is true",
+            ),
+            (
+                "dynamic_batching { max_queue_delay_microseconds: 18446744073709551615 }",
+                "dynamic_batching.max_queue_delay_microseconds: expected at most `31536000000000` microseconds, got `18446744073709551615`",
+            ),
         ],
     );
     let text = "max_batch_size: 8 dynamic_batching { preferred_batch_size: [ 8, 2, 8 ] max_queue_delay_microseconds: 7 priority_levels: 2
         default_priority_level: 2 default_queue_policy { max_queue_size: 9 } priority_queue_policy { key: 1 value {
         timeout_action: DELAY default_timeout_microseconds: 3 allow_timeout_override: true max_queue_size: 5 } } }";
-    let Scheduling::Dynamic(batching) = load(&format!("{TENSORS} {text}")).unwrap().config.scheduling else { panic!("not dynamic") };
+    let Scheduling::Dynamic(batching) = load(&format!("{TENSORS} {text}")).unwrap().config.scheduling else {
+        panic!("not dynamic")
+    };
     assert_eq!(batching.preferred_batch_sizes, [2, 8]);
-    assert_eq!((batching.max_queue_delay.as_micros(), batching.priority_levels, batching.default_priority_level), (7, 2, 2));
+    assert_eq!(
+        (batching.max_queue_delay.as_micros(), batching.priority_levels, batching.default_priority_level),
+        (7, 2, 2)
+    );
     let first = batching.queue_policy(1);
-    assert_eq!((first.timeout_action, first.default_timeout.as_micros(), first.allow_timeout_override, first.max_queue_size), (TimeoutAction::Delay, 3, true, 5));
+    assert_eq!(
+        (first.timeout_action, first.default_timeout.as_micros(), first.allow_timeout_override, first.max_queue_size),
+        (TimeoutAction::Delay, 3, true, 5)
+    );
     assert_eq!(batching.queue_policy(2).max_queue_size, 9);
-    let Scheduling::Dynamic(bare) = load(&format!("{TENSORS} dynamic_batching {{ }}")).unwrap().config.scheduling else { panic!("not dynamic") };
+    let Scheduling::Dynamic(bare) = load(&format!("{TENSORS} dynamic_batching {{ }}")).unwrap().config.scheduling
+    else {
+        panic!("not dynamic")
+    };
     assert_eq!((bare.preferred_batch_sizes.len(), bare.queue_policy(0)), (0, &QueuePolicy::default()));
 }
 
 #[test]
 fn sequence_batching_takes_direct_only() {
-    let control = |name: &str, control: &str| format!("sequence_batching {{ control_input {{ name: '{name}' control {{ {control} }} }} }}");
+    let control = |name: &str, control: &str| {
+        format!("sequence_batching {{ control_input {{ name: '{name}' control {{ {control} }} }} }}")
+    };
     let field = "sequence_batching.control_input[0].control[0]";
     for (text, problem) in [
         ("sequence_batching { oldest { } }".to_owned(), "sequence_batching.oldest: not offered yet: sequences are bound to a slot of an instance (`direct`)".to_owned()),
@@ -138,8 +221,13 @@ fn sequence_batching_takes_direct_only() {
     let loaded = load(&format!("{TENSORS} {text}")).unwrap();
     assert_eq!(loaded.notices.len(), 2);
     let Scheduling::Sequence(sequence) = loaded.config.scheduling else { panic!("not a sequence") };
-    let controls: Vec<_> =
-        sequence.controls.iter().map(|control| (control.name.as_str(), control.kind, control.data_type, control.false_value, control.true_value)).collect();
+    let controls: Vec<_> = sequence
+        .controls
+        .iter()
+        .map(|control| {
+            (control.name.as_str(), control.kind, control.data_type, control.false_value, control.true_value)
+        })
+        .collect();
     assert_eq!(
         controls,
         [
@@ -158,17 +246,41 @@ fn instance_groups_are_bounded() {
     refused(
         TENSORS,
         &[
-            ("instance_group { count: 1000000000 }", "instance_group: expected at most `1024` instances in all, got `1000000000`"),
-            ("instance_group { kind: KIND_CPU gpus: 0 }", "instance_group[0].gpus: instance group m_0 has kind KIND_CPU but specifies one or more GPUs"),
-            ("instance_group { kind: KIND_GPU }", "instance_group[0].kind: instance group m_0 has kind KIND_GPU but no GPU is available to this model; KIND_CPU and KIND_AUTO are"),
-            ("instance_group { name: 'a' } instance_group { name: 'a' }", "instance_group[1].name: name `a` is given twice"),
-            ("instance_group { passive: true }", "instance_group[0].passive: not offered yet: every instance executes requests"),
-            ("instance_group { profile: '0' }", "instance_group[0].profile: profile field is only supported for TensorRT models"),
-            ("instance_group { secondary_devices { } }", "instance_group[0].secondary_devices: not offered yet: instances run on one kind of device"),
+            (
+                "instance_group { count: 1000000000 }",
+                "instance_group: expected at most `1024` instances in all, got `1000000000`",
+            ),
+            (
+                "instance_group { kind: KIND_CPU gpus: 0 }",
+                "instance_group[0].gpus: instance group m_0 has kind KIND_CPU but specifies one or more GPUs",
+            ),
+            (
+                "instance_group { kind: KIND_GPU }",
+                "instance_group[0].kind: instance group m_0 has kind KIND_GPU but no GPU is available to this model; KIND_CPU and KIND_AUTO are",
+            ),
+            (
+                "instance_group { name: 'a' } instance_group { name: 'a' }",
+                "instance_group[1].name: name `a` is given twice",
+            ),
+            (
+                "instance_group { passive: true }",
+                "instance_group[0].passive: not offered yet: every instance executes requests",
+            ),
+            (
+                "instance_group { profile: '0' }",
+                "instance_group[0].profile: profile field is only supported for TensorRT models",
+            ),
+            (
+                "instance_group { secondary_devices { } }",
+                "instance_group[0].secondary_devices: not offered yet: instances run on one kind of device",
+            ),
         ],
     );
     let many = "instance_group { count: 2147483647 }".repeat(20_000);
-    assert_eq!(problems(&format!("{TENSORS} {many}")), [format!("instance_group: expected at most `1024` instances in all, got `{}`", 20_000_u64 * 2_147_483_647)]);
+    assert_eq!(
+        problems(&format!("{TENSORS} {many}")),
+        [format!("instance_group: expected at most `1024` instances in all, got `{}`", 20_000_u64 * 2_147_483_647)]
+    );
 }
 
 #[test]
@@ -176,11 +288,20 @@ fn what_would_change_results_is_refused_by_name() {
     refused(
         TENSORS,
         &[
-            ("ensemble_scheduling { }", "ensemble_scheduling: not offered yet: a model is one model file or one built-in"),
+            (
+                "ensemble_scheduling { }",
+                "ensemble_scheduling: not offered yet: a model is one model file or one built-in",
+            ),
             ("batch_input { }", "batch_input: not offered yet: a model sees the tensors of its requests only"),
             ("batch_output { }", "batch_output: not offered yet: outputs are split by rows"),
-            ("model_repository_agents { agents { name: 'checksum' } }", "model_repository_agents: not offered yet: a model is loaded as it lies in its folder, unchecked by agents"),
-            ("response_cache { enable: true } model_transaction_policy { decoupled: true }", "response_cache.enable: response cache does not support models with 'decoupled' transaction policy"),
+            (
+                "model_repository_agents { agents { name: 'checksum' } }",
+                "model_repository_agents: not offered yet: a model is loaded as it lies in its folder, unchecked by agents",
+            ),
+            (
+                "response_cache { enable: true } model_transaction_policy { decoupled: true }",
+                "response_cache.enable: response cache does not support models with 'decoupled' transaction policy",
+            ),
         ],
     );
 }
@@ -230,17 +351,40 @@ fn warm_up_fits_the_inputs() {
     for (text, problem) in [
         (warmup(""), "model_warmup[0].inputs: lacks input `x`".to_owned()),
         (warmup("batch_size: 3"), "model_warmup[0].batch_size: `3` exceeds max_batch_size `2`".to_owned()),
-        (input("data_type: TYPE_FP32 dims: 4"), format!("{path}: must set one of 'zero_data', 'random_data' and 'input_data_file'")),
-        (input("data_type: TYPE_INT8 dims: 4 zero_data: true"), format!("{path}.data_type: expected `TYPE_FP32`, got `TYPE_INT8`")),
-        (input("data_type: TYPE_FP32 dims: 5 zero_data: true"), format!("{path}.dims: expected dimensions that fit [4], got [5]")),
-        (input("data_type: TYPE_FP32 dims: 4 input_data_file: '../x'"), format!("{path}.input_data_file: expected the name of a file within the model's `warmup` folder, got `../x`")),
-        (format!("{} model_warmup {{ count: 100001 inputs {{ key: 'x' value {{ data_type: TYPE_FP32 dims: 4 zero_data: true }} }} }}", TENSORS), "model_warmup[0].count: expected at most `100000` executions, got `100001`".to_owned()),
+        (
+            input("data_type: TYPE_FP32 dims: 4"),
+            format!("{path}: must set one of 'zero_data', 'random_data' and 'input_data_file'"),
+        ),
+        (
+            input("data_type: TYPE_INT8 dims: 4 zero_data: true"),
+            format!("{path}.data_type: expected `TYPE_FP32`, got `TYPE_INT8`"),
+        ),
+        (
+            input("data_type: TYPE_FP32 dims: 5 zero_data: true"),
+            format!("{path}.dims: expected dimensions that fit [4], got [5]"),
+        ),
+        (
+            input("data_type: TYPE_FP32 dims: 4 input_data_file: '../x'"),
+            format!(
+                "{path}.input_data_file: expected the name of a file within the model's `warmup` folder, got `../x`"
+            ),
+        ),
+        (
+            format!(
+                "{} model_warmup {{ count: 100001 inputs {{ key: 'x' value {{ data_type: TYPE_FP32 dims: 4 zero_data: true }} }} }}",
+                TENSORS
+            ),
+            "model_warmup[0].count: expected at most `100000` executions, got `100001`".to_owned(),
+        ),
     ] {
         assert_eq!(problems(&text), [problem], "{text}");
     }
     let large = "input { name: 'x' data_type: TYPE_FP32 dims: -1 } output { name: 'y' data_type: TYPE_FP32 dims: 1 }
         model_warmup { inputs { key: 'x' value { data_type: TYPE_FP32 dims: 9000000000 zero_data: true } } }";
-    assert_eq!(problems(large), [format!("{path}.dims: `1` rows of [9000000000] exceed the maximum of `1073741824` bytes")]);
+    assert_eq!(
+        problems(large),
+        [format!("{path}.dims: `1` rows of [9000000000] exceed the maximum of `1073741824` bytes")]
+    );
     let config = load(&input("data_type: TYPE_FP32 dims: 4 input_data_file: 'set/x.raw'")).unwrap().config;
     assert_eq!(config.warmup[0].inputs[0].data, WarmupData::File("set/x.raw".to_owned()));
 }

@@ -19,6 +19,8 @@ pub(super) struct InputReader<'a, 'l> {
     body: &'a Bytes,
     /// Start of the next binary part.
     binary_at: usize,
+    /// The first part that the body is too short for. Malformed JSON goes before it, so it waits for the end.
+    shortage: Option<ServingError>,
     /// Bytes of JSON tensors that are still allowed.
     json_budget: usize,
     model_name: &'l str,
@@ -57,6 +59,7 @@ impl<'a, 'l> InputReader<'a, 'l> {
         Self {
             body,
             binary_at: json_length,
+            shortage: None,
             json_budget: limits.max_json_tensor_bytes,
             model_name,
             limits,
@@ -118,7 +121,7 @@ impl<'a, 'l> InputReader<'a, 'l> {
                 cursor.set_position(end);
                 TensorSource::Inline(data)
             }
-            (Data::Absent, Some(size), None) => TensorSource::Inline(self.take_binary(&name, size)?),
+            (Data::Absent, Some(size), None) => TensorSource::Inline(self.take_binary(&name, size)),
             (Data::Absent, None, Some(range)) => TensorSource::SharedMemory(range),
             (data, size, range) => return Err(not_exactly_one(&name, &data, size, range.as_ref())),
         };
@@ -159,24 +162,28 @@ impl<'a, 'l> InputReader<'a, 'l> {
     }
 
     /// The next `size` bytes of the binary part (W-42).
-    fn take_binary(&mut self, name: &str, size: u64) -> Result<Bytes, ServingError> {
-        let left = self.body.len() - self.binary_at;
-        match usize::try_from(size) {
-            Ok(size) if size <= left => {
-                let start = self.binary_at;
-                self.binary_at += size;
-                Ok(self.body.slice(start..start + size))
-            }
-            _ => Err(ServingError::invalid(format!(
+    fn take_binary(&mut self, name: &str, size: u64) -> Bytes {
+        let start = self.binary_at;
+        let left = self.body.len() - start;
+        if let Some(size) = usize::try_from(size).ok().filter(|&size| size <= left) {
+            self.binary_at += size;
+            return self.body.slice(start..self.binary_at);
+        }
+        self.shortage.get_or_insert_with(|| {
+            ServingError::invalid(format!(
                 "unexpected size for input '{name}', expecting {} additional bytes for model '{}'",
                 size - left as u64,
                 self.model_name
-            ))),
-        }
+            ))
+        });
+        Bytes::new()
     }
 
     /// All inputs; the binary part must be used up (W-42).
     pub(super) fn finish(self) -> Result<Inputs<'a>, ServingError> {
+        if let Some(shortage) = self.shortage {
+            return Err(shortage);
+        }
         if self.binary_at < self.body.len() {
             return Err(ServingError::invalid(format!(
                 "unexpected additional input data for model '{}'",

@@ -139,15 +139,16 @@ proptest! {
     }
 
     #[test]
-    fn doubles_round_trip_also_through_serde_json(values in proptest::collection::vec(any::<f64>(), 1..40)) {
+    fn doubles_round_trip_also_through_the_standard_library(values in proptest::collection::vec(any::<f64>(), 1..40)) {
         prop_assume!(values.iter().all(|value| value.is_finite()));
         let data = bytes_of(values.iter().map(|value| value.to_le_bytes()));
         prop_assert_eq!(&read_back(DataType::Fp64, values.len(), data.clone())[..], &data[..]);
         let text = written(smallvec![output(DataType::Fp64, &[i64::try_from(values.len()).unwrap()], data, false)]);
-        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let written: Vec<&serde_json::Value> = document["outputs"][0]["data"].as_array().unwrap().iter().collect();
-        for (value, number) in values.iter().zip(written) {
-            prop_assert_eq!(number.to_string().parse::<f64>().unwrap(), *value);
+        prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
+        let (_, array) = text.split_once("\"data\":[").unwrap();
+        let numbers = array.trim_end_matches([']', '}']).split(',');
+        for (value, number) in values.iter().zip(numbers) {
+            prop_assert_eq!(number.parse::<f64>().unwrap().to_bits(), value.to_bits());
         }
     }
 

@@ -221,7 +221,8 @@ fn a_closed_loop_is_not_charged_for_the_delay() {
 
 #[test]
 fn a_few_requests_within_the_delay_still_form_a_batch() {
-    let mut simulation = Simulation::new(rules(8, Duration::from_micros(500)), |_| Duration::from_micros(50), Duration::ZERO);
+    let mut simulation =
+        Simulation::new(rules(8, Duration::from_micros(500)), |_| Duration::from_micros(50), Duration::ZERO);
     let start = simulation.now;
     for id in 0..4 {
         simulation.now = start + Duration::from_micros(100 * id);
@@ -237,7 +238,8 @@ fn a_few_requests_within_the_delay_still_form_a_batch() {
 
 #[test]
 fn a_request_leaves_in_time_for_its_deadline_in_spite_of_the_delay() {
-    let mut simulation = Simulation::new(rules(8, Duration::from_millis(50)), |_| Duration::from_millis(1), Duration::ZERO);
+    let mut simulation =
+        Simulation::new(rules(8, Duration::from_millis(50)), |_| Duration::from_millis(1), Duration::ZERO);
     let start = simulation.now;
     simulation.arrive(0, Some(start + Duration::from_millis(10)));
     simulation.now = simulation.wake.expect("it waits");

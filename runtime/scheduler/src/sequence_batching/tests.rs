@@ -54,10 +54,7 @@ fn run(batcher: &mut SequenceBatcher<Payload>, instance: usize, now: Instant) ->
 fn refusals_have_the_words_that_clients_know() {
     let batcher = batcher(1, 1);
     let message = |control: Option<&SequenceControl>, rows| batcher.admit(control, rows).unwrap_err().to_string();
-    assert_eq!(
-        message(None, 1),
-        "inference request to model 'm' must specify a non-zero or non-empty correlation ID"
-    );
+    assert_eq!(message(None, 1), "inference request to model 'm' must specify a non-zero or non-empty correlation ID");
     assert_eq!(
         message(Some(&control(7, false, true)), 1),
         "inference request for sequence 7 to model 'm' must specify the START flag on the first request of the sequence"

@@ -3,7 +3,7 @@
 //! Values with a meaning: [`FAIL`] makes the execution err, [`PANIC`] makes it panic. While the model is held, an
 //! execution waits until it is released.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::sync::Arc;
@@ -174,12 +174,8 @@ pub fn serve(max_batch_size: u32, extra: &str) -> Served {
     let model = TestModel::new();
     let config = config(max_batch_size, extra);
     let statistics = Arc::new(ModelStatistics::new(max_batch_size));
-    let settings = SchedulerSettings {
-        config,
-        statistics: Arc::clone(&statistics),
-        default_deadline: None,
-        max_queue: 0,
-    };
+    let settings =
+        SchedulerSettings { config, statistics: Arc::clone(&statistics), default_deadline: None, max_queue: 0 };
     let scheduler = ModelScheduler::start(Arc::new(SharedModel(Arc::clone(&model))), settings).expect("it starts");
     Served { model, scheduler, statistics }
 }

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{ConnectionWatch, WatchedStream, Watcher};
+use super::{ConnectionWatch, Signal, WatchedStream, Watcher};
 use crate::admission::Admission;
 use crate::lifecycle::{Stage, reached};
 
@@ -24,13 +24,12 @@ const BACKLOG: i32 = 4096;
 
 /// What is served on one port.
 pub(crate) trait ConnectionServer: Send + Sync + 'static {
-    /// Serves one connection until it ends, or until `stage` says to finish.
+    /// Serves one connection until it ends, or until its watch says so.
     fn serve(
         &self,
         stream: WatchedStream,
         peer: SocketAddr,
         watch: Arc<ConnectionWatch>,
-        stage: watch::Receiver<Stage>,
     ) -> impl Future<Output = ()> + Send + 'static;
 
     /// What is written to a connection that is refused.
@@ -95,16 +94,14 @@ pub(crate) async fn accept_loop<S: ConnectionServer>(
             continue;
         }
         let watch = watcher.watch();
-        let served = server.serve(WatchedStream::new(stream, Arc::clone(&watch)), peer, Arc::clone(&watch), stage.clone());
+        let served = server.serve(WatchedStream::new(stream, Arc::clone(&watch)), peer, watch);
         connections.spawn(async move {
-            let _permit = permit;
-            tokio::select! {
-                () = served => {}
-                () = watch.overdue() => tracing::debug!("a connection was closed for being slow or idle"),
-            }
+            served.await;
+            drop(permit);
         });
     }
     drop(listener);
+    watcher.tell_all(Signal::Drain);
     let mut stopped = stage;
     tokio::select! {
         () = async { while connections.join_next().await.is_some() {} } => {}

@@ -1,5 +1,6 @@
 //! A TCP stream that tells its [`ConnectionWatch`] what happens on it.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,7 +28,18 @@ impl WatchedStream {
     }
 
     /// Whether the connection opens as HTTP/2; waits for its first bytes, which stay to be read.
+    ///
+    /// # Errors
+    /// When the connection fails, or is told to end before it says anything.
     pub(crate) async fn opens_as_http2(&self) -> io::Result<bool> {
+        let told_to_end = poll_fn(|context| self.watch.poll_signal(context));
+        tokio::select! {
+            opening = self.opening() => opening,
+            _ = told_to_end => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    async fn opening(&self) -> io::Result<bool> {
         let mut first = [0; HTTP2_PREFACE_START.len()];
         loop {
             let seen = self.stream.inner().peek(&mut first).await?;

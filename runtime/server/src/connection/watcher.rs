@@ -4,12 +4,13 @@
 //! a head that does not end (slow loris), a reply that is not taken, a connection that is idle. So a request that is
 //! not slow costs no timer.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use crate::Limits;
 
@@ -29,8 +30,17 @@ pub(crate) struct ConnectionWatch {
     phase: AtomicU8,
     phase_since_ms: AtomicU64,
     write_blocked_since_ms: AtomicU64,
-    overdue: AtomicBool,
-    close: Notify,
+    signal: AtomicU8,
+    woken: AtomicWaker,
+}
+
+/// What a connection is told from outside; later ones outrank earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Signal {
+    /// Finish what is in flight, take nothing new.
+    Drain = 1,
+    /// End at once.
+    Close = 2,
 }
 
 #[derive(Debug)]
@@ -79,10 +89,21 @@ impl ConnectionWatch {
         }
     }
 
-    /// Waits until a sweep finds that this connection must be closed.
-    pub(crate) async fn overdue(&self) {
-        while !self.overdue.load(Relaxed) {
-            self.close.notified().await;
+    /// The strongest signal so far; registers the task to be woken by a later one.
+    ///
+    /// Polled with every wake of its connection, so it takes no lock.
+    pub(crate) fn poll_signal(&self, context: &Context<'_>) -> Poll<Signal> {
+        self.woken.register(context.waker());
+        match self.signal.load(SeqCst) {
+            0 => Poll::Pending,
+            1 => Poll::Ready(Signal::Drain),
+            _ => Poll::Ready(Signal::Close),
+        }
+    }
+
+    fn send(&self, signal: Signal) {
+        if self.signal.fetch_max(signal as u8, SeqCst) < signal as u8 {
+            self.woken.wake();
         }
     }
 
@@ -125,8 +146,8 @@ impl Watcher {
             phase: AtomicU8::new(IDLE),
             phase_since_ms: AtomicU64::new(self.clock.milliseconds.load(Relaxed)),
             write_blocked_since_ms: AtomicU64::new(0),
-            overdue: AtomicBool::new(false),
-            close: Notify::new(),
+            signal: AtomicU8::new(0),
+            woken: AtomicWaker::new(),
         });
         self.connections.lock().push(Arc::downgrade(&watch));
         watch
@@ -143,13 +164,19 @@ impl Watcher {
         }
     }
 
+    /// Tells every connection.
+    pub(crate) fn tell_all(&self, signal: Signal) {
+        for watch in self.connections.lock().iter().filter_map(Weak::upgrade) {
+            watch.send(signal);
+        }
+    }
+
     fn sweep(&self, now_ms: u64, limits: &Limits) {
         self.clock.milliseconds.store(now_ms, Relaxed);
         self.connections.lock().retain(|connection| {
             let Some(watch) = connection.upgrade() else { return false };
             if watch.is_overdue(now_ms, limits) {
-                watch.overdue.store(true, Relaxed);
-                watch.close.notify_one();
+                watch.send(Signal::Close);
             }
             true
         });
@@ -161,7 +188,7 @@ mod tests {
     use super::*;
 
     fn is_closed(watch: &ConnectionWatch) -> bool {
-        watch.overdue.load(Relaxed)
+        watch.signal.load(SeqCst) == Signal::Close as u8
     }
 
     #[test]

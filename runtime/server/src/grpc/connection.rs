@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use hanok_protocol::v2_grpc::FILE_DESCRIPTOR_SET;
@@ -12,7 +13,7 @@ use hanok_protocol::v2_grpc::wire::inference::grpc_inference_service_server::{
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use tokio::sync::watch;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
@@ -20,9 +21,8 @@ use tower_service::Service;
 
 use super::health::HealthService;
 use super::service::InferenceService;
-use crate::connection::{ConnectionServer, ConnectionWatch, WatchedStream};
+use crate::connection::{ConnectionServer, ConnectionWatch, WatchedStream, drive};
 use crate::http::http2_builder;
-use crate::lifecycle::{Stage, reached};
 use crate::state::ServerState;
 
 /// Serves gRPC.
@@ -75,17 +75,21 @@ impl GrpcServer {
     }
 }
 
+type Reply = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
 impl Services {
-    async fn call(mut self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    fn call(&self, request: Request<Incoming>) -> Reply {
         let path = request.uri().path();
-        let is_inference = path.strip_prefix('/').and_then(|path| path.strip_prefix(INFERENCE)).is_some_and(|rest| rest.starts_with('/'));
-        if is_inference {
-            return self.inference.call(request).await;
+        let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(INFERENCE));
+        if rest.is_some_and(|rest| rest.starts_with('/')) {
+            return self.inference.clone().call(request);
         }
-        // The router's error type is not `Infallible`, though it never fails.
-        Ok(self.others.call(request).await.unwrap_or_else(|_| {
-            tonic::Status::internal("the service could not be called").into_http()
-        }))
+        let mut others = self.others.clone();
+        Box::pin(async move {
+            // The router's error type is not `Infallible`, though it never fails.
+            let reply = others.call(request).await;
+            Ok(reply.unwrap_or_else(|_| Status::internal("the service could not be called").into_http()))
+        })
     }
 }
 
@@ -95,7 +99,6 @@ impl ConnectionServer for GrpcServer {
         stream: WatchedStream,
         peer: SocketAddr,
         watch: Arc<ConnectionWatch>,
-        mut stage: watch::Receiver<Stage>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let builder = http2_builder(&self.state);
         let services = self.services.clone();
@@ -113,16 +116,10 @@ impl ConnectionServer for GrpcServer {
             }
             let service = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(PeerAddress(peer));
-                services.clone().call(request)
+                services.call(request)
             });
-            let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
-            let result = tokio::select! {
-                result = connection.as_mut() => result,
-                () = reached(&mut stage, Stage::Draining) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
+            let connection = builder.serve_connection(stream, service);
+            let result = drive(connection, &watch, |connection| connection.graceful_shutdown()).await;
             if let Err(error) = result {
                 tracing::debug!(%error, "a gRPC connection ended");
             }

@@ -9,12 +9,10 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::watch;
 
 use super::reply::{self, Reply};
 use super::{infer, information, management};
-use crate::connection::{ConnectionServer, ConnectionWatch, WatchedStream};
-use crate::lifecycle::{Stage, reached};
+use crate::connection::{ConnectionServer, ConnectionWatch, WatchedStream, drive};
 use crate::state::ServerState;
 
 /// Serves HTTP/1.1 and h2c.
@@ -35,16 +33,15 @@ impl ConnectionServer for HttpServer {
         stream: WatchedStream,
         peer: SocketAddr,
         watch: Arc<ConnectionWatch>,
-        stage: watch::Receiver<Stage>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let state = Arc::clone(&self.state);
         async move {
             let result = match stream.opens_as_http2().await {
                 Ok(true) => {
                     watch.multiplexed();
-                    serve_http2(stream, peer, state, watch, stage).await
+                    serve_http2(stream, peer, state, watch).await
                 }
-                Ok(false) => serve_http1(stream, peer, state, watch, stage).await,
+                Ok(false) => serve_http1(stream, peer, state, watch).await,
                 Err(error) => {
                     tracing::debug!(%error, "a connection ended before its first request");
                     return;
@@ -67,7 +64,6 @@ async fn serve_http1(
     peer: SocketAddr,
     state: Arc<ServerState>,
     watch: Arc<ConnectionWatch>,
-    mut stage: watch::Receiver<Stage>,
 ) -> Result<(), hyper::Error> {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
@@ -77,6 +73,7 @@ async fn serve_http1(
         .max_headers(state.limits.max_headers)
         .max_buf_size(state.limits.max_head_bytes.max(8192))
         .pipeline_flush(true);
+    let driven = Arc::clone(&watch);
     let service = service_fn(move |request| {
         let (state, watch) = (Arc::clone(&state), Arc::clone(&watch));
         async move {
@@ -86,12 +83,7 @@ async fn serve_http1(
             Ok::<_, Infallible>(reply)
         }
     });
-    let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
-    tokio::select! {
-        result = connection.as_mut() => return result,
-        () = reached(&mut stage, Stage::Draining) => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await
+    drive(builder.serve_connection(stream, service), &driven, |connection| connection.graceful_shutdown()).await
 }
 
 async fn serve_http2(
@@ -99,22 +91,13 @@ async fn serve_http2(
     peer: SocketAddr,
     state: Arc<ServerState>,
     watch: Arc<ConnectionWatch>,
-    mut stage: watch::Receiver<Stage>,
 ) -> Result<(), hyper::Error> {
     let builder = http2_builder(&state);
     let service = service_fn(move |request| {
-        let (state, watch) = (Arc::clone(&state), Arc::clone(&watch));
-        async move {
-            watch.request_started();
-            Ok::<_, Infallible>(answer(&state, request, peer).await)
-        }
+        let state = Arc::clone(&state);
+        async move { Ok::<_, Infallible>(answer(&state, request, peer).await) }
     });
-    let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
-    tokio::select! {
-        result = connection.as_mut() => return result,
-        () = reached(&mut stage, Stage::Draining) => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await
+    drive(builder.serve_connection(stream, service), &watch, |connection| connection.graceful_shutdown()).await
 }
 
 /// HTTP/2 with every bound set by hand.

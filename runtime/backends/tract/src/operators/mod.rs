@@ -14,6 +14,7 @@ mod tree_source;
 use std::sync::LazyLock;
 
 use tract_onnx::Onnx;
+use tract_onnx::tract_core::ops::TypedOp;
 
 /// tract's ONNX front end with our operators in it.
 ///
@@ -29,6 +30,11 @@ pub(crate) fn front_end() -> &'static Onnx {
         onnx
     });
     &FRONT_END
+}
+
+/// Identity and size in bytes of the trees that an operator of a plan holds; `None` for other operators.
+pub(crate) fn tree_memory_bytes(operator: &dyn TypedOp) -> Option<(usize, u64)> {
+    tree_regressor::memory(operator).or_else(|| tree_classifier::memory(operator))
 }
 
 #[cfg(test)]

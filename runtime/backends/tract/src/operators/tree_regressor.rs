@@ -164,3 +164,13 @@ impl TypedOp for TypedRegressor {
 
     as_op!();
 }
+
+/// Identity and size of the trees, if `operator` is this one.
+pub(super) fn memory(operator: &dyn TypedOp) -> Option<(usize, u64)> {
+    let operator = operator.downcast_ref::<TypedRegressor>()?;
+    let (identity, bytes) = match &operator.trees {
+        Trees::Single(trees) => (Arc::as_ptr(trees).addr(), trees.memory_bytes()),
+        Trees::Double(trees) => (Arc::as_ptr(trees).addr(), trees.memory_bytes()),
+    };
+    Some((identity, bytes as u64))
+}
