@@ -4,6 +4,8 @@
 //! one thread; requests, queues and protocols are absent. Runs in a process of its own, whose starter must have set
 //! [`hanok_backend_onnxruntime::TELEMETRY_SWITCH`]. Prints one JSON object.
 
+#![allow(clippy::print_stdout, reason = "the report is this process's output")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

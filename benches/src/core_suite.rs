@@ -4,6 +4,8 @@
 //! medians over the rounds, and ratios to a floor are taken within a round. Parts that lack something are skipped with
 //! the reason, and a suite with skipped figures does not succeed.
 
+#![allow(clippy::print_stdout, reason = "the table is the suite's output")]
+
 mod closed_loop;
 mod engine_share;
 mod footprint;
@@ -11,6 +13,7 @@ mod footprint;
 use std::process::ExitCode;
 
 use crate::figure::{Figure, table};
+use crate::machine::load_average;
 use crate::{Options, Problem, overload, record};
 
 /// One part of the suite: its name for `--only`, and what makes its figures.
@@ -25,6 +28,9 @@ const PARTS: [Part; 6] = [
     ("overload", overload::figures),
 ];
 
+/// Load average above which absolute figures mean little.
+const BUSY: f64 = 0.7;
+
 /// Runs the suite: exit status 0 when every figure holds, 1 when one is missed, 3 when none is missed but some skipped.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
     if !options.hanok.is_file() {
@@ -32,6 +38,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
             "there is no server at `{}`: build it with `cargo build --release`, or name it with --hanok",
             options.hanok.display()
         ));
+    }
+    let busy = load_average();
+    if busy > BUSY {
+        eprintln!("the machine is busy (load average {busy}): absolute figures will be worse than on a quiet one");
     }
     let mut figures = Vec::new();
     for (name, part) in PARTS {

@@ -11,6 +11,14 @@ pub(crate) struct Machine {
     processors: usize,
     kernel: String,
     memory_bytes: u64,
+    /// Over one minute, when the record was made: above about 1 somebody else was working, too.
+    load_average: f64,
+}
+
+/// The one-minute load average; 0 where the kernel tells none.
+pub(crate) fn load_average() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0.0)
 }
 
 impl Machine {
@@ -27,6 +35,7 @@ impl Machine {
             processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             memory_bytes: memory.trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024,
+            load_average: load_average(),
         }
     }
 }

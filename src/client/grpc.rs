@@ -117,7 +117,7 @@ impl GrpcClient {
         for output in reply.outputs {
             let tensor = tensor_contract(output.name, &output.datatype, &output.shape)?;
             let data = match (raw.next(), output.contents) {
-                (Some(data), _) => Bytes::from(data),
+                (Some(data), _) => data,
                 (None, Some(contents)) => typed(&contents, tensor.data_type),
                 (None, None) => return Err(ClientError::reply(format!("output `{}` has no contents", tensor.name))),
             };
@@ -203,7 +203,7 @@ fn message(call: &InferenceCall) -> pb::ModelInferRequest {
         model_version: text(call.version.as_deref()),
         inputs: call.inputs.iter().map(input).collect(),
         outputs: call.outputs.iter().map(output).collect(),
-        raw_input_contents: call.inputs.iter().map(|tensor| tensor.data.clone().into()).collect(),
+        raw_input_contents: call.inputs.iter().map(|tensor| tensor.data.clone()).collect(),
         ..Default::default()
     };
     if let Some(microseconds) = call.timeout_microseconds() {

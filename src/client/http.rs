@@ -50,7 +50,7 @@ impl HttpClient {
         Self { address, connection: None, binary: None }
     }
 
-    fn unreachable(&self, cause: impl ToString) -> ClientError {
+    fn unreachable(&self, cause: &dyn std::fmt::Display) -> ClientError {
         ClientError::Unreachable { server: self.address.to_string(), cause: cause.to_string() }
     }
 
@@ -62,10 +62,10 @@ impl HttpClient {
         if !usable {
             self.connection = None;
             let stream =
-                TcpStream::connect(&self.address.authority).await.map_err(|error| self.unreachable(error))?;
-            stream.set_nodelay(true).map_err(|error| self.unreachable(error))?;
+                TcpStream::connect(&self.address.authority).await.map_err(|error| self.unreachable(&error))?;
+            stream.set_nodelay(true).map_err(|error| self.unreachable(&error))?;
             let (sender, connection) =
-                handshake(TokioIo::new(stream)).await.map_err(|error| self.unreachable(error))?;
+                handshake(TokioIo::new(stream)).await.map_err(|error| self.unreachable(&error))?;
             let driver = tokio::spawn(async move {
                 // A broken connection is reported by the call that it breaks.
                 drop(connection.await);
@@ -101,9 +101,9 @@ impl HttpClient {
             ClientError::Unsupported(format!("the path `{path}` cannot be asked for: {error}; check the model's name"))
         })?;
         let sent = self.sender().await?.send_request(request).await;
-        let response = sent.map_err(|error| self.unreachable(error))?;
+        let response = sent.map_err(|error| self.unreachable(&error))?;
         let (head, body) = response.into_parts();
-        let body = body.collect().await.map_err(|error| self.unreachable(error))?.to_bytes();
+        let body = body.collect().await.map_err(|error| self.unreachable(&error))?.to_bytes();
         if head.status != StatusCode::OK {
             return Err(refusal(head.status, &body));
         }

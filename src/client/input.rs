@@ -109,7 +109,8 @@ fn from_json(value: &Value, input: &TensorContract, goal: &[i64]) -> Result<(Sha
     Ok((shape, data.into()))
 }
 
-fn with_shape_remedy(problem: String) -> String {
+fn with_shape_remedy(problem: impl Into<String>) -> String {
+    let problem: String = problem.into();
     format!("{problem}; give lists of that shape, or name the dimensions with --shape NAME:1,2,...")
 }
 

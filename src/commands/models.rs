@@ -76,6 +76,7 @@ pub(crate) async fn run(arguments: ModelsArguments) -> Result<ExitCode, CommandE
             let contract = client.contract(&model, version.as_deref()).await?;
             // Servers other than Triton often have no configuration to show.
             let config = client.config(&model, version.as_deref()).await.ok();
+            let config = config.as_ref();
             let text = if arguments.json { show_json(&contract, config) } else { show_text(&contract, config) };
             out.write_all(text.as_bytes())?;
         }
@@ -154,7 +155,7 @@ fn headline(contract: &ModelContract) -> String {
     text
 }
 
-fn show_text(contract: &ModelContract, config: Option<Value>) -> String {
+fn show_text(contract: &ModelContract, config: Option<&Value>) -> String {
     let mut text = contract_table(contract);
     match config {
         Some(config) => text.push_str(&format!("\nconfiguration\n{config:#}\n")),
@@ -163,7 +164,7 @@ fn show_text(contract: &ModelContract, config: Option<Value>) -> String {
     text
 }
 
-fn show_json(contract: &ModelContract, config: Option<Value>) -> String {
+fn show_json(contract: &ModelContract, config: Option<&Value>) -> String {
     let side = |tensors: &[TensorContract]| -> Value {
         tensors
             .iter()

@@ -13,10 +13,14 @@ use crate::model_repository::{ModelRepository, parameter};
 use crate::server::{Engine, RunningServer};
 use crate::{Options, Problem};
 
+/// Least seconds of a measurement: a large network gives few answers in less.
+const LEAST_SECONDS: f64 = 4.0;
+
 const NETWORKS: [(&str, f64); 2] = [("squeezenet", 0.95), ("resnet50", 0.98)];
 
 /// The figures, measured or skipped.
 pub(super) fn figures(options: &Options) -> Vec<Figure> {
+    let options = &Options { seconds: options.seconds.max(LEAST_SECONDS), ..options.clone() };
     let figure = |&(model, least): &(&str, f64)| {
         let name = format!("{model} through the server over the bare engine, batch 1");
         match rounds(options, model) {

@@ -68,6 +68,10 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// `InvalidArgument` when the model or its configuration is wrong, `Unsupported` when this backend lacks
     /// something (the message names the operator and the remedy), `Unavailable` when a library or device is missing.
     fn load(&self, source: &ModelSource) -> Result<Arc<dyn Model>, ServingError>;
+
+    /// Gives back memory that only loading used. Called when start-up has loaded its models, and perhaps again after
+    /// later loads; never needed for anything to work.
+    fn release_loading_memory(&self) {}
 }
 
 /// A loaded version of a model; shared by its instances.

@@ -144,7 +144,14 @@ impl ModelRepository {
             ControlMode::None | ControlMode::Poll => found,
         };
         self.load_side_by_side(names.into_iter().collect());
+        self.release_loading_memory();
         Ok(())
+    }
+
+    fn release_loading_memory(&self) {
+        for (_, backend) in self.context.backends.offered() {
+            backend.release_loading_memory();
+        }
     }
 
     fn load_side_by_side(&self, names: Vec<String>) {
@@ -173,7 +180,9 @@ impl ModelRepository {
     /// else what failed. A failed reload leaves the old versions serving.
     pub fn load(&self, name: &str, request: &LoadRequest) -> Result<(), ServingError> {
         self.require_explicit("load", name)?;
-        self.load_now(name, request, false)
+        let outcome = self.load_now(name, request, false);
+        self.release_loading_memory();
+        outcome
     }
 
     /// Unloads a model on behalf of a client. Returns before its last requests are finished (W-73).

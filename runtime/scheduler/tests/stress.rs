@@ -19,11 +19,12 @@ fn mix(seed: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-fn storm(max_batch_size: u32, extra: &str, seed: u64) {
-    println!("seed {seed}, {extra}");
+fn storm(max_batch_size: u32, extra: &str, busy_ns: usize, seed: u64) {
+    println!("seed {seed}, busy {busy_ns} ns, {extra}");
     let served = Arc::new(serve(max_batch_size, extra));
     served.model.keep_log.store(false, SeqCst);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    served.model.busy_ns.store(busy_ns, SeqCst);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
     let (inline, answered, failed, cancelled) = <(AtomicUsize, AtomicUsize, AtomicUsize, AtomicUsize)>::default();
     let counts = Arc::new((inline, answered, failed, cancelled));
     let tasks: Vec<_> = (0..12u64)
@@ -90,31 +91,43 @@ fn storm(max_batch_size: u32, extra: &str, seed: u64) {
     assert!(served.model.most_rows.load(SeqCst) <= max_batch_size as usize);
 }
 
+/// An execution so short that callers seldom meet, and one so long that they meet all the time while it still runs on
+/// their threads.
+const SHORT_AND_LONG: [usize; 2] = [0, 30_000];
+
 #[test]
 fn one_instance() {
-    storm(8, "dynamic_batching { }", 1);
+    for busy in SHORT_AND_LONG {
+        storm(8, "dynamic_batching { }", busy, 1);
+    }
 }
 
 #[test]
 fn one_instance_with_a_delay() {
-    storm(8, "dynamic_batching { max_queue_delay_microseconds: 200 preferred_batch_size: [ 4 ] }", 2);
+    for busy in SHORT_AND_LONG {
+        storm(8, "dynamic_batching { max_queue_delay_microseconds: 200 preferred_batch_size: [ 4 ] }", busy, 2);
+    }
 }
 
 #[test]
 fn several_instances_in_order() {
-    storm(8, "dynamic_batching { preserve_ordering: true } instance_group [ { kind: KIND_CPU count: 3 } ]", 3);
+    let extra = "dynamic_batching { preserve_ordering: true } instance_group [ { kind: KIND_CPU count: 3 } ]";
+    for busy in SHORT_AND_LONG {
+        storm(8, extra, busy, 3);
+    }
 }
 
 #[test]
 fn several_instances_with_a_delay() {
-    storm(
-        8,
-        "dynamic_batching { max_queue_delay_microseconds: 100 } instance_group [ { kind: KIND_CPU count: 3 } ]",
-        4,
-    );
+    let extra = "dynamic_batching { max_queue_delay_microseconds: 100 } instance_group [ { kind: KIND_CPU count: 3 } ]";
+    for busy in SHORT_AND_LONG {
+        storm(8, extra, busy, 4);
+    }
 }
 
 #[test]
 fn no_batching() {
-    storm(1, "", 5);
+    for busy in SHORT_AND_LONG {
+        storm(1, "", busy, 5);
+    }
 }

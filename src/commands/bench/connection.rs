@@ -91,7 +91,7 @@ pub(super) struct Link {
 #[derive(Debug)]
 enum Open {
     Http(HttpConnection),
-    Grpc(GrpcCaller),
+    Grpc(Box<GrpcCaller>),
 }
 
 impl Link {
@@ -113,7 +113,7 @@ impl Link {
                         Rc::clone(self.slots.borrow_mut()[self.slot].get_or_insert(connection))
                     }
                 };
-                Open::Grpc(connection.caller(grpc_head(authority)?, message.clone()))
+                Open::Grpc(Box::new(connection.caller(grpc_head(authority)?, message.clone())))
             }
         });
         Ok(())

@@ -18,10 +18,20 @@ pub(super) struct Failure {
     pub(super) broken: bool,
 }
 
+/// What broke a connection, in words.
+#[derive(Clone, Debug)]
+pub(super) struct Cause(String);
+
+impl<T: std::fmt::Display> From<T> for Cause {
+    fn from(cause: T) -> Self {
+        Self(cause.to_string())
+    }
+}
+
 impl Failure {
     /// A connection that failed or broke.
-    pub(super) fn connection(text: impl ToString) -> Self {
-        Self { kind: "connection".to_owned(), text: text.to_string(), broken: true }
+    pub(super) fn connection(text: impl Into<Cause>) -> Self {
+        Self { kind: "connection".to_owned(), text: text.into().0, broken: true }
     }
 }
 

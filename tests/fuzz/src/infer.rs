@@ -13,14 +13,23 @@ use crate::echo::{MODELS, answer};
 /// An infer body over HTTP: byte 0 chooses the model, bytes 1 and 2 (little-endian) how many of the rest are JSON; 65,535
 /// for all of them.
 pub fn http_infer(input: &[u8]) {
-    let [model, low, high, body @ ..] = input else { return };
+    let [model, low, high, body @ ..] = input else {
+        return;
+    };
     let config = &MODELS[usize::from(*model) % MODELS.len()];
     let length = u16::from_le_bytes([*low, *high]);
     let header = length.to_string();
     let values = (length != u16::MAX).then_some(header.as_bytes());
     let body = Bytes::copy_from_slice(body);
     // Small limits, so that inputs of a few hundred bytes reach them.
-    let limits = v2_http::HttpLimits { max_json_tensor_bytes: 4096, max_depth: 20, max_tensors: 6, max_rank: 8, max_parameters: 6, ..Default::default() };
+    let limits = v2_http::HttpLimits {
+        max_json_tensor_bytes: 4096,
+        max_depth: 20,
+        max_tensors: 6,
+        max_rank: 8,
+        max_parameters: 6,
+        ..Default::default()
+    };
     match v2_http::body_layout(values, body.len()) {
         Err(_) => {}
         Ok(v2_http::BodyLayout::Raw) => {
@@ -31,7 +40,11 @@ pub fn http_infer(input: &[u8]) {
         Ok(v2_http::BodyLayout::Json { length }) => {
             if let Ok(message) = v2_http::parse_infer(&body, length, &config.name, &limits) {
                 let json = &body[..length];
-                assert!(is_json(json), "accepted, and not JSON: {}", String::from_utf8_lossy(json));
+                assert!(
+                    is_json(json),
+                    "accepted, and not JSON: {}",
+                    String::from_utf8_lossy(json)
+                );
                 answer(message, config);
             }
         }
@@ -48,8 +61,14 @@ fn is_json(text: &[u8]) -> bool {
 pub fn grpc_infer(input: &[u8]) {
     let [model, message @ ..] = input else { return };
     let config = &MODELS[usize::from(*model) % MODELS.len()];
-    let Ok(mut request) = ModelInferRequest::decode(Bytes::copy_from_slice(message)) else { return };
-    let limits = v2_grpc::GrpcLimits { max_tensors: 6, max_rank: 8, max_parameters: 6 };
+    let Ok(mut request) = ModelInferRequest::decode(Bytes::copy_from_slice(message)) else {
+        return;
+    };
+    let limits = v2_grpc::GrpcLimits {
+        max_tensors: 6,
+        max_rank: 8,
+        max_parameters: 6,
+    };
     if let Ok(message) = v2_grpc::parse_infer_request(&mut request, &limits) {
         answer(message, config);
     }

@@ -9,7 +9,15 @@ use std::path::{Path, PathBuf};
 use crate::repository_root;
 
 /// Folders that hold nothing of ours.
-const IGNORED_FOLDERS: [&str; 7] = ["target", ".git", ".hanok", "__pycache__", "node_modules", ".pytest_cache", "scratch"];
+const IGNORED_FOLDERS: [&str; 7] = [
+    "target",
+    ".git",
+    ".hanok",
+    "__pycache__",
+    "node_modules",
+    ".pytest_cache",
+    "scratch",
+];
 
 /// Larger files are data, not text to read.
 const LARGEST_TEXT_BYTES: u64 = 2 << 20;
@@ -33,13 +41,18 @@ impl SourceFile {
     /// Whether the file's extension is `extension`.
     #[must_use]
     pub fn has_extension(&self, extension: &str) -> bool {
-        Path::new(&self.path).extension().is_some_and(|found| found == extension)
+        Path::new(&self.path)
+            .extension()
+            .is_some_and(|found| found == extension)
     }
 
     /// Whether the whole file is a test, a benchmark or part of one.
     #[must_use]
     pub fn is_test(&self) -> bool {
-        let stem = Path::new(&self.path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let stem = Path::new(&self.path)
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default();
         self.path.starts_with("tests/")
             || self.path.starts_with("benches/")
             || self.path.contains("/tests/")
@@ -51,19 +64,25 @@ impl SourceFile {
     /// Lines before the file's test module, with their numbers from 1; all of them where there is none.
     pub fn lines_before_tests(&self) -> impl Iterator<Item = (usize, &str)> {
         let end = self.test_module_line().unwrap_or(usize::MAX);
-        self.text.lines().enumerate().map(|(index, line)| (index + 1, line)).take_while(move |&(number, _)| number < end)
+        self.text
+            .lines()
+            .enumerate()
+            .map(|(index, line)| (index + 1, line))
+            .take_while(move |&(number, _)| number < end)
     }
 
     /// Line of the attribute of the test module at the end of the file. An attribute on a single item is not one.
     fn test_module_line(&self) -> Option<usize> {
         let lines: Vec<&str> = self.text.lines().collect();
-        (0..lines.len()).find(|&index| {
-            lines[index] == "#[cfg(test)]"
-                && lines[index + 1..]
-                    .iter()
-                    .find(|line| !line.starts_with("#["))
-                    .is_some_and(|line| line.starts_with("mod ") && line.ends_with('{'))
-        }).map(|index| index + 1)
+        (0..lines.len())
+            .find(|&index| {
+                lines[index] == "#[cfg(test)]"
+                    && lines[index + 1..]
+                        .iter()
+                        .find(|line| !line.starts_with("#["))
+                        .is_some_and(|line| line.starts_with("mod ") && line.ends_with('{'))
+            })
+            .map(|index| index + 1)
     }
 }
 
@@ -78,20 +97,31 @@ pub fn source_files() -> Vec<SourceFile> {
 }
 
 fn collect(root: &Path, folder: &Path, files: &mut Vec<SourceFile>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
     for entry in entries.flatten() {
         let path = entry.path();
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let Ok(kind) = entry.file_type() else { continue };
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
         if kind.is_dir() {
             if !IGNORED_FOLDERS.contains(&name.as_ref()) && !name.starts_with(".venv") {
                 collect(root, &path, files);
             }
-        } else if kind.is_file() && entry.metadata().is_ok_and(|data| data.len() <= LARGEST_TEXT_BYTES) {
+        } else if kind.is_file()
+            && entry
+                .metadata()
+                .is_ok_and(|data| data.len() <= LARGEST_TEXT_BYTES)
+        {
             // A file that is not UTF-8 is data.
             if let Ok(text) = fs::read_to_string(&path) {
-                files.push(SourceFile { path: relative(root, &path), text });
+                files.push(SourceFile {
+                    path: relative(root, &path),
+                    text,
+                });
             }
         }
     }

@@ -128,7 +128,7 @@ fn bad_content_fails(model: &Arc<dyn Model>, fixture: &Fixture) -> Checked {
         let Some(tensor) = bad.inputs[index].as_mut().filter(|tensor| !tensor.data.is_empty()) else { continue };
         tensor.data.truncate(tensor.data.len() - 1);
         let request = bad.request(OutputSelection::All);
-        let execution = execute(&mut *instance, &fixture.config, &[request.clone()], &[]);
+        let execution = execute(&mut *instance, &fixture.config, std::slice::from_ref(&request), &[]);
         if execution.outcomes[0].outputs().is_ok() {
             return Err(broken(format!("input {index}, one byte short, was answered as if it were whole")));
         }

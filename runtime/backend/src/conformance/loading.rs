@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Factory;
 use super::clause::{Checked, Clause, Verdict, broken};
 use super::computing::new_instance;
 use super::fixture::Fixture;
-use super::Factory;
 use crate::{ErrorCode, Model, ServingError};
 
 pub(super) fn load(factory: Factory<'_>, fixture: &Fixture) -> Result<Arc<dyn Model>, Verdict> {

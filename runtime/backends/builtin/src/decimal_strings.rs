@@ -22,7 +22,10 @@ pub(crate) fn combine(
     for (index, left) in BytesElements::new(left).enumerate() {
         let left = number(names[0], index, left)?;
         let Some(right) = right.next() else {
-            return Err(ServingError::invalid(format!("input `{}` must have as many elements as `{}`", names[1], names[0])));
+            return Err(ServingError::invalid(format!(
+                "input `{}` must have as many elements as `{}`",
+                names[1], names[0]
+            )));
         };
         let right = number(names[1], index, right)?;
         let result = match operation {
@@ -37,7 +40,10 @@ pub(crate) fn combine(
         push_bytes_element(&mut results, result.to_string().as_bytes());
     }
     if right.next().is_some() {
-        return Err(ServingError::invalid(format!("input `{}` must have as many elements as `{}`", names[1], names[0])));
+        return Err(ServingError::invalid(format!(
+            "input `{}` must have as many elements as `{}`",
+            names[1], names[0]
+        )));
     }
     Ok(results)
 }
@@ -86,9 +92,15 @@ mod tests {
             message(&["1", "2"], &["1", "1.5"]),
             "element `1` of input `B` must be a decimal 64-bit integer, got `1.5`"
         );
-        assert_eq!(message(&["\u{1}"], &["1"]), "element `0` of input `A` must be a decimal 64-bit integer, got `\\x01`");
+        assert_eq!(
+            message(&["\u{1}"], &["1"]),
+            "element `0` of input `A` must be a decimal 64-bit integer, got `\\x01`"
+        );
         assert_eq!(message(&["1"], &[]), "input `B` must have as many elements as `A`");
         assert_eq!(message(&["1"], &["1", "1"]), "input `B` must have as many elements as `A`");
-        assert_eq!(message(&["9223372036854775807"], &["1"]), "the result of element `0` exceeds a signed 64-bit integer");
+        assert_eq!(
+            message(&["9223372036854775807"], &["1"]),
+            "the result of element `0` exceeds a signed 64-bit integer"
+        );
     }
 }

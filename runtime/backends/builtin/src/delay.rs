@@ -25,14 +25,12 @@ impl Delays {
     pub(crate) fn from_config(config: &ModelConfig) -> Result<Self, ServingError> {
         let number = |name: &str, maximum: u32| match config.parameters.get(name) {
             None => Ok(0),
-            Some(text) => {
-                text.parse::<u32>().ok().filter(|number| *number <= maximum).ok_or_else(|| {
-                    ServingError::invalid(format!(
-                        "parameter `{name}` of model `{}` must be a whole number from 0 to {maximum}, got `{text}`",
-                        config.name
-                    ))
-                })
-            }
+            Some(text) => text.parse::<u32>().ok().filter(|number| *number <= maximum).ok_or_else(|| {
+                ServingError::invalid(format!(
+                    "parameter `{name}` of model `{}` must be a whole number from 0 to {maximum}, got `{text}`",
+                    config.name
+                ))
+            }),
         };
         Ok(Self {
             creation: Duration::from_secs(number("creation_delay_sec", 3600)?.into()),

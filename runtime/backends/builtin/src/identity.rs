@@ -55,9 +55,7 @@ pub(crate) fn execute(batch: &mut Batch<'_>) -> Result<(), ServingError> {
         check_content(&declared.name, output.data_type, &input.shape, input.data)?;
         let shape = model_input_shape(declared, &input.shape, config.batches())
             .and_then(|shape| client_output_shape(output, &shape, config.batches()))
-            .ok_or_else(|| {
-                ServingError::internal(format!("input `{}` does not fit its dimensions", declared.name))
-            })?;
+            .ok_or_else(|| ServingError::internal(format!("input `{}` does not fit its dimensions", declared.name)))?;
         let data = match batch.members() {
             [lone] => lone.request().inputs.get(index).and_then(Option::as_ref).map(|tensor| &tensor.data),
             _ => None,

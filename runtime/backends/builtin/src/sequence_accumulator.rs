@@ -75,9 +75,10 @@ impl Sums {
         let mut row = 0;
         for member in batch.members() {
             let request = member.request();
-            let sequence = request.sequence.as_ref().ok_or_else(|| {
-                ServingError::invalid("a request to a sequence model must have a correlation id")
-            })?;
+            let sequence = request
+                .sequence
+                .as_ref()
+                .ok_or_else(|| ServingError::invalid("a request to a sequence model must have a correlation id"))?;
             let known = self.by_sequence.get(&sequence.id);
             if on(&ready, row, true) && !on(&start, row, false) && known.is_none_or(|sum| sum.row.len() != row_length) {
                 return Err(ServingError::invalid(

@@ -59,9 +59,11 @@ fn identity_conforms() {
             .output(DataType::Int32, &shape, integers(values))
             .output(DataType::Bytes, &[rows_i64, 2], texts(words))
     };
-    let fixture = config("same", "identity", IDENTITY)
-        .sample(sample(1, &[1, 2, 3], &["a", ""]))
-        .sample(sample(2, &[4, 5, 6, 7, 8, 9], &["", "long word", "c", "d"]));
+    let fixture = config("same", "identity", IDENTITY).sample(sample(1, &[1, 2, 3], &["a", ""])).sample(sample(
+        2,
+        &[4, 5, 6, 7, 8, 9],
+        &["", "long word", "c", "d"],
+    ));
     let report = conforms(&fixture);
     assert_eq!(report.kept.len() + report.skipped.len(), Clause::ALL.len());
     assert_eq!(report.skipped.len(), 3, "only the clauses about files do not apply");
@@ -86,11 +88,11 @@ fn identity_speaks_the_clients_dimensions() {
         input [ { name: \"I\" data_type: TYPE_INT32 dims: [ 2, 2 ] reshape { shape: [ 4 ] } } ]
         output [ { name: \"O\" data_type: TYPE_INT32 dims: [ 4, 1 ] reshape { shape: [ 4 ] } } ]",
     )
-    .sample(
-        Sample::new(1)
-            .input(&[1, 2, 2], integers(&[1, 2, 3, 4]))
-            .output(DataType::Int32, &[1, 4, 1], integers(&[1, 2, 3, 4])),
-    );
+    .sample(Sample::new(1).input(&[1, 2, 2], integers(&[1, 2, 3, 4])).output(
+        DataType::Int32,
+        &[1, 4, 1],
+        integers(&[1, 2, 3, 4]),
+    ));
     conforms(&fixture);
 }
 

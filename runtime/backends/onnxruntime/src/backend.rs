@@ -61,6 +61,11 @@ impl Backend for OnnxRuntimeBackend {
             loaded: Arc::new(loaded),
         }))
     }
+
+    fn release_loading_memory(&self) {
+        let bytes = library::release_code_pages(&self.library.path);
+        tracing::debug!(bytes, "code pages of ONNX Runtime released");
+    }
 }
 
 fn no_gpu() -> ServingError {

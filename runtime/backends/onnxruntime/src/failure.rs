@@ -42,12 +42,13 @@ const FAIL: i32 = sys::OrtErrorCode::ORT_FAIL as i32;
 const INVALID_ARGUMENT: i32 = sys::OrtErrorCode::ORT_INVALID_ARGUMENT as i32;
 const NOT_IMPLEMENTED: i32 = sys::OrtErrorCode::ORT_NOT_IMPLEMENTED as i32;
 
-impl Failure {
-    /// A failure of [`ort`]'s own calls.
-    pub(crate) fn from_ort<R>(error: &ort::Error<R>) -> Self {
+impl<R> From<ort::Error<R>> for Failure {
+    fn from(error: ort::Error<R>) -> Self {
         Self { code: sys::OrtErrorCode::from(error.code()) as i32, message: error.message().to_owned() }
     }
+}
 
+impl Failure {
     /// Whether a given output may have had another shape than the computed one.
     pub(crate) fn is_about_an_output_shape(&self) -> bool {
         self.message.contains("OrtValue provided for output") || self.message.contains("hape verification failed")
@@ -93,9 +94,9 @@ fn without_paths(text: &str) -> String {
     let words = text.split_whitespace().filter(|word| {
         let word = word.trim_matches(|character: char| !character.is_alphanumeric() && character != '/');
         let is_path = word.contains('/') && !word.starts_with("http");
-        let is_source = [".cc", ".cpp", ".h", ".so", ".onnx"].iter().any(|end| {
-            word.split([':', '(']).next().is_some_and(|name| name.ends_with(end))
-        });
+        let is_source = [".cc", ".cpp", ".h", ".so", ".onnx"]
+            .iter()
+            .any(|end| word.split([':', '(']).next().is_some_and(|name| name.ends_with(end)));
         !(is_path || is_source || word.contains("0x") || word.contains('\\'))
     });
     let mut line = words.collect::<Vec<_>>().join(" ");
@@ -122,7 +123,10 @@ mod tests {
                 "/onnxruntime_src/onnxruntime/core/graph/model.cc:182 onnxruntime::Model::Model(onnx::ModelProto&&) Unknown model file format version.",
                 "onnxruntime::Model::Model(onnx::ModelProto&&) Unknown model file format version.",
             ),
-            ("Got invalid dimensions for input: X for the following indices", "Got invalid dimensions for input: X for the following indices"),
+            (
+                "Got invalid dimensions for input: X for the following indices",
+                "Got invalid dimensions for input: X for the following indices",
+            ),
             ("at 0x7f0011 in ../lib.so", "at in"),
         ];
         for (text, expected) in cases {

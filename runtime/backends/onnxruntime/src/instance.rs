@@ -72,8 +72,8 @@ impl ModelInstance for OnnxRuntimeInstance {
             let (shape, data) = match (prediction, value) {
                 (Some(predicted), _) => (predicted.shape, predicted.buffer.into_bytes()),
                 (None, Some(mut value)) => {
-                    let (shape, data) = copied(&mut value, loaded.fetches[index].data_type)
-                        .map_err(Failure::into_run_error)?;
+                    let (shape, data) =
+                        copied(&mut value, loaded.fetches[index].data_type).map_err(Failure::into_run_error)?;
                     match mistaken.as_ref().and_then(|mistaken| mistaken[position].as_ref()) {
                         Some(predicted) if predicted.shape != shape => self.shapes.was_wrong(index),
                         _ => self.shapes.learn(index, &input_shapes, &shape),

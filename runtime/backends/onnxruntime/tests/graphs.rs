@@ -13,10 +13,10 @@ use bytes::Bytes;
 use graph::{Message, ModelFolder, model, node, tensor_type, value};
 use hanok_backend::conformance::{Fixture, Sample, check, execute};
 use hanok_backend::{
-    Backend, ErrorCode, InstancePlacement, ModelInstance, OutputSelection, Placement, ServingError,
+    Backend, BatchInput, ErrorCode, InstancePlacement, ModelInstance, OutputSelection, Placement, ServingError,
 };
 use hanok_backend_onnxruntime::OnnxRuntimeBackend;
-use hanok_tensor::{DataType, push_bytes_element};
+use hanok_tensor::{DataType, Shape, push_bytes_element};
 
 fn conforms(backend: OnnxRuntimeBackend, fixture: &Fixture) {
     if let Err(broken) = check(&|| Ok(Arc::new(backend)), fixture) {
@@ -52,15 +52,14 @@ fn every_data_type_passes_through() {
     let Some(backend) = library::backend() else { return };
     for data_type in DataType::ALL {
         let value_type = tensor_type(data_type, &[None, Some(3)]);
-        let bytes = model(
-            &[node("Identity", &["X"], &["Y"])],
-            &[],
-            &[value("X", &value_type)],
-            &[value("Y", &value_type)],
-        );
+        let bytes =
+            model(&[node("Identity", &["X"], &["Y"])], &[], &[value("X", &value_type)], &[value("Y", &value_type)]);
         let folder = ModelFolder::new(&bytes);
-        let config =
-            format!("backend: \"onnxruntime\" max_batch_size: 4\n{}{}", tensor("input", "X", data_type, "3"), tensor("output", "Y", data_type, "3"));
+        let config = format!(
+            "backend: \"onnxruntime\" max_batch_size: 4\n{}{}",
+            tensor("input", "X", data_type, "3"),
+            tensor("output", "Y", data_type, "3")
+        );
         let data = |seed: u8| -> Bytes {
             match data_type {
                 DataType::Bytes => {
@@ -71,7 +70,9 @@ fn every_data_type_passes_through() {
                     data.into()
                 }
                 DataType::Bool => vec![1, 0, seed % 2].into(),
-                _ => (0..3 * data_type.element_size().unwrap()).map(|index| seed ^ u8::try_from(index).unwrap()).collect(),
+                _ => (0..3 * data_type.element_size().unwrap())
+                    .map(|index| seed ^ u8::try_from(index).unwrap())
+                    .collect(),
             }
         };
         let fixture = [5, 6].into_iter().fold(folder.fixture(&config), |fixture, seed| {
@@ -97,9 +98,11 @@ fn shapes_that_depend_on_values_are_those_computed() {
         tensor("output", "Y", DataType::Int64, "1, -1")
     );
     let sample = |values: &[f32], positions: &[i64]| {
-        Sample::new(1)
-            .input(&[i64::try_from(values.len()).unwrap()], floats(values))
-            .output(DataType::Int64, &[1, i64::try_from(positions.len()).unwrap()], longs(positions))
+        Sample::new(1).input(&[i64::try_from(values.len()).unwrap()], floats(values)).output(
+            DataType::Int64,
+            &[1, i64::try_from(positions.len()).unwrap()],
+            longs(positions),
+        )
     };
     let fixture = folder
         .fixture(&config)
@@ -121,9 +124,11 @@ fn a_configured_shape_that_is_wrong_does_not_win() {
         tensor("input", "X", DataType::Fp32, "-1"),
         tensor("output", "Y", DataType::Fp32, "3")
     );
-    let fixture = folder
-        .fixture(&config)
-        .sample(Sample::new(1).input(&[2], floats(&[-1.0, 2.0])).output(DataType::Fp32, &[2], floats(&[0.0, 2.0])));
+    let fixture = folder.fixture(&config).sample(Sample::new(1).input(&[2], floats(&[-1.0, 2.0])).output(
+        DataType::Fp32,
+        &[2],
+        floats(&[0.0, 2.0]),
+    ));
     conforms(backend, &fixture);
 }
 
@@ -136,12 +141,41 @@ fn clients_see_their_own_dimensions() {
     let config = "backend: \"onnxruntime\" max_batch_size: 4
         input [ { name: \"X\" data_type: TYPE_FP32 dims: [ 2, 2 ] reshape { shape: [ 4 ] } } ]
         output [ { name: \"Y\" data_type: TYPE_FP32 dims: [ 4, 1 ] reshape { shape: [ 4 ] } } ]";
-    let fixture = folder.fixture(config).sample(
-        Sample::new(1)
-            .input(&[1, 2, 2], floats(&[1.0, -2.0, 3.0, -4.0]))
-            .output(DataType::Fp32, &[1, 4, 1], floats(&[1.0, 0.0, 3.0, 0.0])),
-    );
+    let fixture =
+        folder.fixture(config).sample(Sample::new(1).input(&[1, 2, 2], floats(&[1.0, -2.0, 3.0, -4.0])).output(
+            DataType::Fp32,
+            &[1, 4, 1],
+            floats(&[1.0, 0.0, 3.0, 0.0]),
+        ));
     conforms(backend, &fixture);
+}
+
+#[test]
+fn control_inputs_of_sequences_reach_the_graph() {
+    let Some(backend) = library::backend() else { return };
+    let value_type = tensor_type(DataType::Int32, &[None, Some(1)]);
+    let bytes = model(
+        &[node("Add", &["X", "START"], &["Y"])],
+        &[],
+        &[value("X", &value_type), value("START", &value_type)],
+        &[value("Y", &value_type)],
+    );
+    let folder = ModelFolder::new(&bytes);
+    let config = format!(
+        "backend: \"onnxruntime\" max_batch_size: 4\n{}{}sequence_batching {{ control_input [ {{ name: \"START\" \
+         control [ {{ kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ] }} ] }} ] }}",
+        tensor("input", "X", DataType::Int32, "1"),
+        tensor("output", "Y", DataType::Int32, "1")
+    );
+    let fixture = folder.fixture(&config);
+    let mut instance = instance(backend, &fixture).unwrap();
+    let integer = |value: i32| Bytes::copy_from_slice(&value.to_le_bytes());
+    let requests = [5, 7].map(|value| Sample::new(1).input(&[1, 1], integer(value)).request(OutputSelection::All));
+    let starts: Vec<u8> = [1_i32, 0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let controls = [BatchInput { shape: Shape::new(&[2, 1]), data: &starts }];
+    let execution = execute(&mut *instance, &fixture.config, &requests, &controls);
+    let answers = execution.outcomes.iter().map(|outcome| outcome.outputs().unwrap()[0].unwrap().data.clone());
+    assert_eq!(answers.collect::<Vec<_>>(), [integer(6), integer(7)]);
 }
 
 #[test]
@@ -182,7 +216,7 @@ fn a_failing_operator_tells_no_path() {
     );
     let sample = Sample::new(1).input(&[2], floats(&[1.0, 2.0])).input(&[3], floats(&[1.0, 2.0, 3.0]));
     let error = refused(backend, &folder.fixture(&config), &sample);
-    println!("{:?} {}", error.code(), error.message());
+    assert_eq!(error.code(), ErrorCode::Internal);
     assert!(error.message().contains("Add"), "{error}");
     assert!(!error.message().contains('/'), "{error}");
     assert!(error.operator_detail().unwrap().contains('/'), "the operator reads the library's whole text: {error}");
@@ -200,7 +234,10 @@ fn truth_values_are_zero_or_one() {
         tensor("output", "Y", DataType::Bool, "-1")
     );
     let error = refused(backend, &folder.fixture(&config), &Sample::new(1).input(&[2], vec![1, 2]));
-    assert_eq!((error.code(), error.message()), (ErrorCode::InvalidArgument, "input `X` must hold truth values of 0 or 1"));
+    assert_eq!(
+        (error.code(), error.message()),
+        (ErrorCode::InvalidArgument, "input `X` must hold truth values of 0 or 1")
+    );
 }
 
 #[test]
@@ -210,12 +247,7 @@ fn weights_in_further_files_stay_in_the_folder() {
     let graph = |location: &str| {
         let entry = Message::default().bytes(1, "location").bytes(2, location);
         let weights = Message::default().number(1, 2).number(2, 1).bytes(8, "W").message(13, &entry).number(14, 1);
-        model(
-            &[node("Add", &["X", "W"], &["Y"])],
-            &[weights],
-            &[value("X", &value_type)],
-            &[value("Y", &value_type)],
-        )
+        model(&[node("Add", &["X", "W"], &["Y"])], &[weights], &[value("X", &value_type)], &[value("Y", &value_type)])
     };
     let config = format!(
         "backend: \"onnxruntime\"\n{}{}",
@@ -256,13 +288,17 @@ fn load_errors_name_what_is_wrong() {
     let text = message(&x, &y, threads);
     assert_eq!(text, "parameter `intra_op_thread_count` must be a whole number from 0 to 1024, got `-3`");
 
-    let strange = model(&[node("NoSuchOperator", &["X"], &["Y"])], &[], &[value("X", &value_type)], &[value("Y", &value_type)]);
-    let error = instance(backend, &ModelFolder::new(&strange).fixture(&format!("backend: \"onnxruntime\"\n{x}{y}"))).unwrap_err();
+    let strange =
+        model(&[node("NoSuchOperator", &["X"], &["Y"])], &[], &[value("X", &value_type)], &[value("Y", &value_type)]);
+    let error = instance(backend, &ModelFolder::new(&strange).fixture(&format!("backend: \"onnxruntime\"\n{x}{y}")))
+        .unwrap_err();
     assert!(error.message().contains("NoSuchOperator") && !error.message().contains('/'), "{error}");
 
     let sequence = Message::default().message(4, &Message::default().message(1, &value_type));
-    let listed = model(&[node("SequenceConstruct", &["X"], &["Y"])], &[], &[value("X", &value_type)], &[value("Y", &sequence)]);
-    let error = instance(backend, &ModelFolder::new(&listed).fixture(&format!("backend: \"onnxruntime\"\n{x}{y}"))).unwrap_err();
+    let listed =
+        model(&[node("SequenceConstruct", &["X"], &["Y"])], &[], &[value("X", &value_type)], &[value("Y", &sequence)]);
+    let error = instance(backend, &ModelFolder::new(&listed).fixture(&format!("backend: \"onnxruntime\"\n{x}{y}")))
+        .unwrap_err();
     assert_eq!(error.code(), ErrorCode::Unsupported);
     assert!(error.message().contains("only tensors are served"), "{error}");
 }

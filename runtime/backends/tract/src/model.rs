@@ -93,20 +93,13 @@ impl Plans {
         if variable {
             return Ok(Self::Shaped(ShapedPlans::new(model, contract, &graph.axes, !graph.convolutional)));
         }
-        FixedPlans::build(&model, contract, &graph.axes, contract.max_rows.unwrap_or(1)).map(Self::Fixed)
+        let max_rows = contract.max_rows.unwrap_or(1);
+        FixedPlans::build(&model, contract, &graph.axes, max_rows, graph.convolutional).map(Self::Fixed)
     }
 
     fn all(&self) -> Vec<Arc<Plan>> {
         match self {
-            Self::Fixed(plans) => {
-                let mut all: Vec<Arc<Plan>> = Vec::new();
-                for plan in plans.plans() {
-                    if !all.iter().any(|known| Arc::ptr_eq(known, plan)) {
-                        all.push(Arc::clone(plan));
-                    }
-                }
-                all
-            }
+            Self::Fixed(plans) => plans.plans().to_vec(),
             Self::Shaped(plans) => plans.plans(),
         }
     }

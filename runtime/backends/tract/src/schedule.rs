@@ -72,9 +72,14 @@ impl Schedule {
         self.steps[rows.clamp(1, self.steps.len()) - 1]
     }
 
-    /// Whether any division uses the plan with this index.
-    pub(crate) fn uses(&self, plan: usize) -> bool {
-        self.steps.iter().any(|step| step.plan == plan)
+    /// Leaves out the plans that no division uses: tells, by index, which of `count` are kept, in order.
+    pub(crate) fn keep_used(&mut self, count: usize) -> Vec<bool> {
+        let mut used = vec![false; count];
+        self.steps.iter().for_each(|step| used[step.plan] = true);
+        for step in &mut self.steps {
+            step.plan = used[..step.plan].iter().filter(|&&used| used).count();
+        }
+        used
     }
 }
 
@@ -102,9 +107,11 @@ mod tests {
 
     #[test]
     fn batches_that_do_not_pay_are_run_row_by_row() {
-        let schedule = Schedule::new(&[fixed(1, 100), fixed(8, 1000)], 8).unwrap();
+        let mut schedule = Schedule::new(&[fixed(8, 1000), fixed(1, 100)], 8).unwrap();
         assert_eq!(division(&schedule, 3), [(1, 1); 3]);
-        assert!(!schedule.uses(1));
+        assert_eq!(schedule.next(3).plan, 1);
+        assert_eq!(schedule.keep_used(2), [false, true]);
+        assert_eq!(schedule.next(3), Step { plan: 0, rows: 1, run_rows: 1 });
     }
 
     #[test]

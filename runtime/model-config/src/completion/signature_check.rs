@@ -68,7 +68,8 @@ fn missing_inputs(config: &wire::ModelConfig, signature: &ModelSignature, proble
         if !signature.inputs.iter().any(|tensor| tensor.name == name) {
             problems.push(ConfigProblem::new(
                 format!("sequence_batching.control_input[{index}].name"),
-                format!("unable to load model '{model}', configuration specified sequence control '{name}', but model does not provide that input"),
+                format!("unable to load model '{model}', configuration specified sequence control '{name}', but model does not \
+                     provide that input"),
             ));
         }
     }
@@ -95,13 +96,17 @@ fn tensor(
         Some(provided) if element_type::from_wire(data_type) != Some(provided) => problems.push(ConfigProblem::new(
             format!("{path}.data_type"),
             format!(
-                "unable to load model '{model}', configuration expects datatype {} for {direction} '{name}', model provides {}",
+                "unable to load model '{model}', configuration expects datatype {} for {direction} '{name}', model \
+                 provides {}",
                 element_type::spelling(data_type),
                 provided.config_name()
             ),
         )),
         Some(_) => {}
-        None => problems.push(ConfigProblem::new(path.clone(), format!("{direction} `{name}` of the graph is not a tensor that can be served"))),
+        None => problems.push(ConfigProblem::new(
+            path.clone(),
+            format!("{direction} `{name}` of the graph is not a tensor that can be served"),
+        )),
     }
     let Some(graph_dims) = &graph.dims else { return };
     if graph_dims.is_empty() && !batches && dims == [1] && reshape.is_none() {
@@ -127,12 +132,14 @@ fn dims_mismatch(graph: &[i64], declared: &[i64], batches: bool) -> Option<Strin
     let whole: Shape = batches.then_some(-1).into_iter().chain(declared.iter().copied()).collect();
     if graph.len() != whole.len() {
         let initial = if batches {
-            "an initial batch dimension because max_batch_size > 0 followed by the explicit tensor shape, making complete shape "
+            "an initial batch dimension because max_batch_size > 0 followed by the explicit tensor shape, making \
+             complete shape "
         } else {
             "shape "
         };
         return Some(format!(
-            "the model expects {} dimensions (shape {}) but the model configuration specifies {} dimensions ({initial}{whole})",
+            "the model expects {} dimensions (shape {}) but the model configuration specifies {} dimensions \
+             ({initial}{whole})",
             graph.len(),
             Shape::new(graph),
             whole.len(),

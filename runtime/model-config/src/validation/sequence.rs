@@ -10,6 +10,9 @@ use crate::wire::model_sequence_batching::control::Kind;
 use crate::wire::model_sequence_batching::{Control, StrategyChoice};
 use crate::{InputSpec, SequenceBatching, SequenceControlInput, SequenceControlKind, element_type, wire};
 
+/// The three fields that tell what false and true are.
+const ANY_BOOLEAN: &str = "'int32_false_true', 'fp32_false_true' or 'bool_false_true'";
+
 pub(super) fn sequence(
     wire: &wire::ModelSequenceBatching,
     inputs: &[InputSpec],
@@ -112,7 +115,7 @@ fn correlation_type(control: &Control, path: &str, report: &mut Report) -> Optio
         && control.bool_false_true.is_empty())
     {
         let kind = control.kind().as_str_name();
-        report.problem(path, format!("sequence batching must not specify 'int32_false_true', 'fp32_false_true' or 'bool_false_true' for {kind}"));
+        report.problem(path, format!("sequence batching must not specify {ANY_BOOLEAN} for {kind}"));
     }
     let data_type = element_type::from_wire(control.data_type);
     match data_type {
@@ -121,7 +124,10 @@ fn correlation_type(control: &Control, path: &str, report: &mut Report) -> Optio
             let allowed = "TYPE_UINT64, TYPE_INT64, TYPE_UINT32, TYPE_INT32 and TYPE_STRING";
             report.problem(
                 format!("{path}.data_type"),
-                format!("unexpected data type for control CONTROL_SEQUENCE_CORRID. Allowed data types are {allowed}, got `{}`", element_type::spelling(control.data_type)),
+                format!(
+                    "unexpected data type for control CONTROL_SEQUENCE_CORRID. Allowed data types are {allowed}, got `{}`",
+                    element_type::spelling(control.data_type)
+                ),
             );
             None
         }
@@ -149,9 +155,7 @@ fn boolean_values(control: &Control, path: &str, report: &mut Report) -> Option<
     .collect();
     match given.as_slice() {
         [] => {
-            let message = format!(
-                "sequence batching must specify either 'int32_false_true', 'fp32_false_true' or 'bool_false_true' for {kind}"
-            );
+            let message = format!("sequence batching must specify either {ANY_BOOLEAN} for {kind}");
             report.problem(path, message);
         }
         [(_, data_type, values)] if values.len() == 2 => return Some((*data_type, values[0], values[1])),
@@ -164,7 +168,8 @@ fn boolean_values(control: &Control, path: &str, report: &mut Report) -> Option<
         }
         _ => {
             let message = format!(
-                "sequence batching specifies more than one from 'int32_false_true', 'fp32_false_true' and 'bool_false_true' for {kind}"
+                "sequence batching specifies more than one from 'int32_false_true', 'fp32_false_true' and \
+                 'bool_false_true' for {kind}"
             );
             report.problem(path, message);
         }

@@ -3,7 +3,7 @@
 //! Digits are read eight at a time. A float whose digits and exponent are small is computed with one exact or
 //! bounded-error floating-point operation (Clinger's fast path, "How to read floating point numbers accurately",
 //! 1990); all others go through the standard library, which implements Eisel-Lemire. For FP32 the fast path also
-//! serves up to 19 digits: the double is within two units in the last place of the true value, so that rounding it
+//! serves up to 19 digits: the double is within three units in the last place of the true value, so that rounding it
 //! to single precision is right unless it lies next to the middle of two singles, which is checked.
 
 /// A number as a parameter may have it.
@@ -53,34 +53,118 @@ const POWERS: [f64; 23] = [
     1e21, 1e22,
 ];
 
+/// The inverse of powers of ten, rounded.
+const INVERSE_POWERS: [f64; 25] = [
+    1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13, 1e-14, 1e-15, 1e-16, 1e-17,
+    1e-18, 1e-19, 1e-20, 1e-21, 1e-22, 1e-23, 1e-24,
+];
+
 /// Number of digits that always fit a `u64`.
 const MOST_DIGITS: usize = 19;
+
+/// Up to eight digits at the start of `chunk`: their value and their number.
+#[inline(always)]
+fn leading_digits(chunk: [u8; 8]) -> (u64, usize) {
+    let values = u64::from_le_bytes(chunk) ^ 0x3030_3030_3030_3030;
+    // The high bit of a byte is set where it is no digit; carries spoil only bytes above the first such.
+    let others = (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080;
+    let count = (others.trailing_zeros() / 8) as usize;
+    // Zeros in front instead of what follows the digits; in two steps, because one shift by 64 bits is none.
+    let half = (8 - count) * 4;
+    let digits = values << half << half;
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let low = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(100 + (1_000_000 << 32));
+    let high = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(1 + (10_000 << 32));
+    (low.wrapping_add(high) >> 32, count)
+}
 
 /// Reads up to eight digits at `at`: their value and their number.
 #[inline]
 fn eight_digits(bytes: &[u8], at: usize) -> (u64, usize) {
     let rest = bytes.get(at..).unwrap_or_default();
-    let chunk = match rest.first_chunk::<8>() {
-        Some(chunk) => *chunk,
+    match rest.first_chunk::<8>() {
+        Some(chunk) => leading_digits(*chunk),
         None => {
             let mut chunk = [0; 8];
             chunk[..rest.len()].copy_from_slice(rest);
-            chunk
+            leading_digits(chunk)
         }
-    };
-    let values = u64::from_le_bytes(chunk) ^ 0x3030_3030_3030_3030;
-    // The high bit of a byte is set where it is no digit; carries spoil only bytes above the first such.
-    let others = (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080;
-    let count = (others.trailing_zeros() / 8) as usize;
-    if count == 0 {
-        return (0, 0);
     }
-    // Zeros in front instead of what follows the digits.
-    let digits = values << ((8 - count) * 8);
-    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
-    let low = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(100 + (1_000_000 << 32));
-    let high = ((pairs >> 16) & 0x0000_00ff_0000_00ff).wrapping_mul(1 + (10_000 << 32));
-    (low.wrapping_add(high) >> 32, count)
+}
+
+/// Bytes that the quick paths look at without asking where the text ends.
+type Window = [u8; 40];
+
+#[inline(always)]
+fn window_digits(window: &Window, at: usize) -> (u64, usize) {
+    window.get(at..).and_then(<[u8]>::first_chunk::<8>).map_or((0, 0), |chunk| leading_digits(*chunk))
+}
+
+/// Sign and digits before a point: whether negative, value, and where they end. `None` for what is not quick.
+#[inline(always)]
+fn quick_integer(window: &Window) -> Option<(bool, u64, usize)> {
+    let negative = window[0] == b'-';
+    let start = usize::from(negative);
+    let (value, count) = window_digits(window, start);
+    if count == 0 || count == 8 || (window[start] == b'0' && count > 1) {
+        return None;
+    }
+    Some((negative, value, start + count))
+}
+
+/// The path of nearly all singles: up to seven digits before the point and 19 in all, no exponent, not at the end of
+/// the text. `None` for all others, and where rounding is not clear.
+#[inline(always)]
+fn quick_single(bytes: &[u8], start: usize) -> Option<(f32, usize)> {
+    let window: &Window = bytes.get(start..)?.first_chunk()?;
+    let (negative, mut mantissa, mut end) = quick_integer(window)?;
+    let mut fraction = 0;
+    if window[end] == b'.' {
+        let (first, first_count) = window_digits(window, end + 1);
+        let (second, second_count) = window_digits(window, end + 9);
+        if first_count == 0 {
+            return None;
+        }
+        // The second eight count only behind a full first eight; computed, because a branch would be guessed wrong.
+        let full = first_count / 8;
+        let (second, second_count) = (second * full as u64, second_count * full);
+        mantissa = (mantissa * POWERS_U64[first_count] + first).wrapping_mul(POWERS_U64[second_count]).wrapping_add(second);
+        fraction = first_count + second_count;
+        if second_count == 8 {
+            let (third, third_count) = window_digits(window, end + 17);
+            mantissa = mantissa.wrapping_mul(POWERS_U64[third_count]).wrapping_add(third);
+            fraction += third_count;
+            if end + fraction > MOST_DIGITS {
+                return None;
+            }
+        }
+        end += 1 + fraction;
+    }
+    if matches!(window[end], b'e' | b'E') {
+        return None;
+    }
+    #[allow(clippy::cast_precision_loss, reason = "the error is part of the bound in `rounds_clearly`")]
+    let value = mantissa as f64 * INVERSE_POWERS[fraction];
+    if !rounds_clearly(value) {
+        return None;
+    }
+    let single = narrow(value);
+    Some((f32::from_bits(single.to_bits() | u32::from(negative) << 31), start + end))
+}
+
+/// Whether a double within three units in the last place of the true value rounds to the same single as it.
+///
+/// The 29 bits that a single drops say how far the middle between two singles is. Holds for singles that are normal.
+#[inline(always)]
+fn rounds_clearly(value: f64) -> bool {
+    let dropped = value.to_bits() & 0x1fff_ffff;
+    dropped.wrapping_sub(0x1000_0000 - 4) > 8
+}
+
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "rounding to single precision is the purpose")]
+fn narrow(value: f64) -> f32 {
+    value as f32
 }
 
 /// Reads digits at `at` onto `mantissa`: the new mantissa (which wraps above 19 digits) and the number of digits.
@@ -189,22 +273,22 @@ pub(super) fn double(bytes: &[u8], start: usize) -> Option<(f64, usize)> {
 }
 
 /// Reads a single: its value and where it ends.
-#[inline]
+#[inline(always)]
 pub(super) fn single(bytes: &[u8], start: usize) -> Option<(f32, usize)> {
-    #[allow(clippy::cast_possible_truncation, reason = "rounding to single precision is the purpose")]
-    let narrow = |value: f64| value as f32;
+    quick_single(bytes, start).or_else(|| any_single(bytes, start))
+}
+
+#[inline(never)]
+fn any_single(bytes: &[u8], start: usize) -> Option<(f32, usize)> {
     let Some(number) = decimal(bytes, start) else {
         return not_finite(bytes, start).map(|(value, end)| (narrow(value), end));
     };
     let power = number.exponent.unsigned_abs() as usize;
     if number.exact && power < POWERS.len() {
-        #[allow(clippy::cast_precision_loss, reason = "the error is part of the bound below")]
+        #[allow(clippy::cast_precision_loss, reason = "the error is part of the bound in `rounds_clearly`")]
         let mantissa = number.mantissa as f64;
         let value = if number.exponent < 0 { mantissa / POWERS[power] } else { mantissa * POWERS[power] };
-        // Two roundings of half a unit each: within two units of the truth. The 29 bits that a single drops say how
-        // far the middle between two singles is.
-        let dropped = value.to_bits() & 0x1fff_ffff;
-        if dropped.wrapping_sub(0x1000_0000 - 4) > 8 {
+        if rounds_clearly(value) {
             let value = narrow(value);
             return Some((if number.negative { -value } else { value }, number.end));
         }
@@ -215,6 +299,16 @@ pub(super) fn single(bytes: &[u8], start: usize) -> Option<(f32, usize)> {
 /// Reads an integer: its value and where it ends.
 #[inline]
 pub(super) fn integer(bytes: &[u8], start: usize) -> Result<(Integer, usize), NotAnInteger> {
+    let quick = bytes.get(start..).and_then(<[u8]>::first_chunk).and_then(|window: &Window| {
+        let (negative, value, end) = quick_integer(window)?;
+        let more = matches!(window[end], b'.' | b'e' | b'E');
+        (!more).then_some((Integer { negative, magnitude: Some(value) }, start + end))
+    });
+    quick.map_or_else(|| any_integer(bytes, start), Ok)
+}
+
+#[inline(never)]
+fn any_integer(bytes: &[u8], start: usize) -> Result<(Integer, usize), NotAnInteger> {
     let Some(number) = decimal(bytes, start) else {
         return Err(if not_finite(bytes, start).is_some() { NotAnInteger::Fraction } else { NotAnInteger::NotANumber });
     };
@@ -254,10 +348,18 @@ mod tests {
     use super::*;
 
     fn check(text: &str) {
-        let (double_value, end) = double(text.as_bytes(), 0).unwrap();
+        // The quick paths need bytes behind the number, the others serve its end.
+        check_with_tail(text, "");
+        check_with_tail(text, &format!(",{}", "7".repeat(60)));
+        check_with_tail(text, &format!(" {}", " ".repeat(60)));
+    }
+
+    fn check_with_tail(text: &str, tail: &str) {
+        let all = format!("{text}{tail}");
+        let (double_value, end) = double(all.as_bytes(), 0).unwrap();
         assert_eq!(end, text.len(), "{text}");
         assert_eq!(double_value.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}");
-        let (single_value, end) = single(text.as_bytes(), 0).unwrap();
+        let (single_value, end) = single(all.as_bytes(), 0).unwrap();
         assert_eq!(end, text.len(), "{text}");
         assert_eq!(single_value.to_bits(), text.parse::<f32>().unwrap().to_bits(), "{text}");
     }
@@ -352,6 +454,8 @@ mod tests {
                 Err(_) => NumberValue::Negative(value),
             };
             prop_assert_eq!(number(text.as_bytes(), 0), Some((expected, text.len())));
+            let all = format!("{text},{}", "7".repeat(60));
+            prop_assert_eq!(number(all.as_bytes(), 0), Some((expected, text.len())));
         }
     }
 }

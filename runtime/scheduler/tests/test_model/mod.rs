@@ -41,6 +41,8 @@ pub struct TestModel {
     pub created: AtomicUsize,
     pub refuse_instances: AtomicBool,
     pub inside: AtomicUsize,
+    /// Every execution keeps its thread busy for up to so many nanoseconds, differing from one to the next.
+    pub busy_ns: AtomicUsize,
     /// Responses per request instead of one, for decoupled models: the value itself.
     pub streams: AtomicBool,
     held: Mutex<bool>,
@@ -114,7 +116,14 @@ impl ModelInstance for TestInstance {
             let thread = std::thread::current().name().unwrap_or_default().to_owned();
             model.executed.lock().push(Executed { rows: rows.clone(), controls, thread });
         }
-        model.inside.fetch_add(1, SeqCst);
+        let count = model.inside.fetch_add(1, SeqCst);
+        let busy = model.busy_ns.load(SeqCst);
+        if busy > 0 {
+            let end = Instant::now() + std::time::Duration::from_nanos((count.wrapping_mul(7919) % busy) as u64);
+            while Instant::now() < end {
+                std::hint::spin_loop();
+            }
+        }
         let mut held = model.held.lock();
         while *held {
             model.released.wait(&mut held);

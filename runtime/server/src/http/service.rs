@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hanok_protocol::v2_http::{Method, Route, RouteMatch, route};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -118,6 +119,12 @@ pub(crate) fn http2_builder(state: &ServerState) -> hyper::server::conn::http2::
 }
 
 async fn answer(state: &Arc<ServerState>, request: Request<Incoming>, peer: SocketAddr) -> Reply {
+    let headers = request.headers();
+    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+        // Two framings are one too many: another reader of this connection may have chosen the other (request smuggling).
+        let text = "a request may have `content-length` or `transfer-encoding`, not both";
+        return reply::closing(reply::refusal(StatusCode::BAD_REQUEST, text));
+    }
     // The path is needed while the request is taken apart; its buffer is shared, not copied.
     let uri = request.uri().clone();
     match route(Method::from_name(request.method().as_str()), uri.path()) {

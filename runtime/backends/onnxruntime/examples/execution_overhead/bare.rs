@@ -23,9 +23,8 @@ impl Bare {
         let specs = config.inputs.iter().zip(sample.inputs.iter().flatten());
         let inputs = specs.map(|(spec, tensor)| value(tensor.data.to_vec(), &tensor.shape, element(spec.data_type)?));
         let inputs = inputs.collect::<Option<Vec<_>>>()?;
-        let outputs = sample.expected.iter().map(|tensor| {
-            value(tensor.data.to_vec(), &tensor.shape, element(tensor.data_type)?)
-        });
+        let outputs =
+            sample.expected.iter().map(|tensor| value(tensor.data.to_vec(), &tensor.shape, element(tensor.data_type)?));
         let outputs = outputs.collect::<Option<Vec<_>>>()?;
         let name = |name: &String| CString::new(name.as_str()).expect("a name without zero bytes");
         let path = CString::new(fixture.source().model_file("model.onnx").to_str()?).ok()?;

@@ -54,6 +54,8 @@ fn main() {
         }
     }
     println!("{} models loaded: {}", kept.len(), resident());
+    backend.release_loading_memory();
+    println!("loading memory released: {}", resident());
     if std::env::var_os("ONLY_MEMORY").is_some() {
         return;
     }
@@ -94,9 +96,10 @@ fn through_backend(instance: &mut dyn hanok_backend::ModelInstance, fixture: &Fi
     let request = sample.request(OutputSelection::All);
     let mut outcome = Outcome::default();
     let mut members = [Member::new(&request, &mut outcome)];
-    let inputs = request.inputs.iter().map(|input| {
-        input.as_ref().map(|tensor| BatchInput { shape: tensor.shape.clone(), data: &tensor.data })
-    });
+    let inputs = request
+        .inputs
+        .iter()
+        .map(|input| input.as_ref().map(|tensor| BatchInput { shape: tensor.shape.clone(), data: &tensor.data }));
     let inputs = inputs.collect();
     let mut batch = Batch::new(&fixture.config, inputs, &mut members);
     measure(|| instance.execute(&mut batch).unwrap())
@@ -115,6 +118,15 @@ fn resident() -> String {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
         line.split_whitespace().nth(1).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
     };
-    format!("resident {:.1} MiB (own {:.1}, files {:.1}), {} threads", line("VmRSS"), line("RssAnon"), line("RssFile"),
-        status.lines().find(|line| line.starts_with("Threads")).and_then(|line| line.split_whitespace().nth(1)).unwrap_or("?"))
+    format!(
+        "resident {:.1} MiB (own {:.1}, files {:.1}), {} threads",
+        line("VmRSS"),
+        line("RssAnon"),
+        line("RssFile"),
+        status
+            .lines()
+            .find(|line| line.starts_with("Threads"))
+            .and_then(|line| line.split_whitespace().nth(1))
+            .unwrap_or("?")
+    )
 }

@@ -63,8 +63,11 @@ pub(crate) fn open(path: &Path) -> Result<&'static Library, ServingError> {
         if library.path == path {
             return Ok(library);
         }
-        return Err(unavailable("another ONNX Runtime is open in this process")
-            .with_operator_detail(format!("open: {}, asked for: {}", library.path.display(), path.display())));
+        return Err(unavailable("another ONNX Runtime is open in this process").with_operator_detail(format!(
+            "open: {}, asked for: {}",
+            library.path.display(),
+            path.display()
+        )));
     }
     // Reading it here checks the state of the process as the library will see it; it is not a setting of ours.
     if std::env::var(TELEMETRY_SWITCH.0).as_deref() != Ok(TELEMETRY_SWITCH.1) {
@@ -81,12 +84,10 @@ pub(crate) fn open(path: &Path) -> Result<&'static Library, ServingError> {
 
 fn initialise(path: &Path) -> Result<&'static Library, ServingError> {
     let builder = ort::init_from(path).map_err(|error| load_error(&error))?;
-    let environment = builder
-        .with_name("hanok")
-        .with_telemetry(false)
-        .with_logger(Arc::new(log))
-        .build()
-        .map_err(|error| unavailable("ONNX Runtime could not be started").with_operator_detail(error.to_string()))?;
+    let environment =
+        builder.with_name("hanok").with_telemetry(false).with_logger(Arc::new(log)).build().map_err(|error| {
+            unavailable("ONNX Runtime could not be started").with_operator_detail(error.to_string())
+        })?;
     environment.set_log_level(wanted_log_level());
 
     let mut memory_info = std::ptr::null_mut();
@@ -124,11 +125,14 @@ fn load_error(error: &LoadDynamicError) -> ServingError {
              as `pip install onnxruntime`, or name another with ORT_DYLIB_PATH"
         ))
         .with_operator_detail(path.display().to_string()),
-        LoadDynamicError::MissingApi { path } => {
-            unavailable("the file given as ONNX Runtime is another library").with_operator_detail(path.display().to_string())
-        }
+        LoadDynamicError::MissingApi { path } => unavailable("the file given as ONNX Runtime is another library")
+            .with_operator_detail(path.display().to_string()),
         LoadDynamicError::Dlopen { error, path } => {
-            let detail = format!("{}: {error}{}", path.display(), std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default());
+            let detail = format!(
+                "{}: {error}{}",
+                path.display(),
+                std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default()
+            );
             unavailable("ONNX Runtime could not be loaded").with_operator_detail(detail)
         }
         LoadDynamicError::InvalidVersionString => unavailable("the ONNX Runtime library tells no version"),
@@ -147,7 +151,8 @@ fn version(path: &Path) -> Option<String> {
     let symbol = unsafe { libc::dlsym(handle, c"OrtGetApiBase".as_ptr()) };
     let text = NonNull::new(symbol).map(|symbol| {
         // SAFETY: the symbol of this name is the C function of this type in every version of ONNX Runtime.
-        let get: unsafe extern "system" fn() -> *const sys::OrtApiBase = unsafe { std::mem::transmute(symbol.as_ptr()) };
+        let get: unsafe extern "system" fn() -> *const sys::OrtApiBase =
+            unsafe { std::mem::transmute(symbol.as_ptr()) };
         // SAFETY: the function gives a static table whose version function gives a static C string.
         let text = unsafe { CStr::from_ptr(((*get()).GetVersionString)()) };
         text.to_string_lossy().into_owned()

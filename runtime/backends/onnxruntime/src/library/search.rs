@@ -249,8 +249,8 @@ mod tests {
         assert_eq!(found(&search), Some((Place::PythonPackage, base)));
         folder.file("pyenv/shims/python3");
         std::fs::write(folder.file("pyenv/version"), "3.11.7\n").unwrap();
-        let shim = folder
-            .file("pyenv/versions/3.11.7/lib/python3.11/site-packages/onnxruntime/capi/libonnxruntime.so.1.31.1");
+        let shim =
+            folder.file("pyenv/versions/3.11.7/lib/python3.11/site-packages/onnxruntime/capi/libonnxruntime.so.1.31.1");
         search.path_directories.insert(0, folder.0.join("pyenv/shims"));
         assert_eq!(found(&search), Some((Place::PythonPackage, shim)));
     }

@@ -11,7 +11,7 @@ use hanok_model_config::{InstanceKind, ModelConfig, read_onnx_signature};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SharedSessionInner};
 
-use super::plan::{Facts, Optimization, Plan, plan};
+use super::plan::{Facts, Optimization, Plan, has_heavy, plan};
 use super::tensors::{self, Feed, Fetch};
 use super::{RunOptions, external_data};
 use crate::failure::Failure;
@@ -64,6 +64,7 @@ pub(crate) fn create(library: &Library, source: &ModelSource) -> Result<Loaded, 
             model_bytes: size,
             instances: instances(config),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
+            heavy_operators: has_heavy(&facts.operators),
             varying_shapes: tensors::varies(config),
         },
     )?;
@@ -84,7 +85,7 @@ pub(crate) fn create(library: &Library, source: &ModelSource) -> Result<Loaded, 
         drop(bytes);
         builder.commit_from_file(&path)
     };
-    let session: Session = session.map_err(|error| load_error(Failure::from_ort(&error)))?;
+    let session: Session = session.map_err(|error| load_error(error.into()))?;
     let feeds = tensors::feeds(config, session.inputs())?;
     let fetches = tensors::fetches(config, session.outputs())?;
     let text = |text: &str| CString::new(text).map_err(|_| ServingError::invalid("a parameter holds a zero byte"));
@@ -114,24 +115,18 @@ fn builder(library: &Library, config: &ModelConfig, plan: &Plan) -> Result<Sessi
         Optimization::Extended => GraphOptimizationLevel::Level2,
         Optimization::All => GraphOptimizationLevel::All,
     };
-    let failed = |error: ort::Error<SessionBuilder>| Failure::from_ort(&error);
     let cpu = ort::ep::CPU::default().with_arena_allocator(plan.arena).build().error_on_failure();
-    let mut builder = Session::builder(&library.environment)
-        .map_err(|error| Failure::from_ort(&error))?
-        .with_log_id(&config.name)
-        .and_then(|builder| builder.with_execution_providers([cpu]))
-        .and_then(|builder| builder.with_optimization_level(level))
-        .and_then(|builder| builder.with_intra_threads(plan.intra_op_threads))
-        .and_then(|builder| builder.with_memory_pattern(plan.memory_pattern && plan.inter_op_threads.is_none()))
-        .map_err(failed)?;
+    let mut builder = Session::builder(&library.environment)?;
+    builder = builder.with_log_id(&config.name)?;
+    builder = builder.with_execution_providers([cpu])?;
+    builder = builder.with_optimization_level(level)?;
+    builder = builder.with_intra_threads(plan.intra_op_threads)?;
+    builder = builder.with_memory_pattern(plan.memory_pattern && plan.inter_op_threads.is_none())?;
     if let Some(threads) = plan.inter_op_threads {
-        builder = builder
-            .with_parallel_execution(true)
-            .and_then(|builder| builder.with_inter_threads(threads))
-            .map_err(failed)?;
+        builder = builder.with_parallel_execution(true)?.with_inter_threads(threads)?;
     }
     for (name, value) in &plan.session_entries {
-        builder = builder.with_config_entry(name, value).map_err(failed)?;
+        builder = builder.with_config_entry(name, value)?;
     }
     Ok(builder)
 }

@@ -8,7 +8,7 @@ use hanok_tensor::DataType;
 
 /// A message in the making.
 #[derive(Clone, Default)]
-pub struct Message(Vec<u8>);
+pub(crate) struct Message(Vec<u8>);
 
 impl Message {
     fn varint(&mut self, mut value: u64) {
@@ -19,26 +19,26 @@ impl Message {
         self.0.push(u8::try_from(value).unwrap());
     }
 
-    pub fn number(mut self, field: u64, value: u64) -> Self {
+    pub(crate) fn number(mut self, field: u64, value: u64) -> Self {
         self.varint(field << 3);
         self.varint(value);
         self
     }
 
-    pub fn bytes(mut self, field: u64, value: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn bytes(mut self, field: u64, value: impl AsRef<[u8]>) -> Self {
         self.varint(field << 3 | 2);
         self.varint(value.as_ref().len() as u64);
         self.0.extend_from_slice(value.as_ref());
         self
     }
 
-    pub fn message(self, field: u64, value: &Message) -> Self {
+    pub(crate) fn message(self, field: u64, value: &Message) -> Self {
         self.bytes(field, &value.0)
     }
 }
 
 /// The number of `data_type` in ONNX.
-pub fn onnx_type(data_type: DataType) -> u64 {
+pub(crate) fn onnx_type(data_type: DataType) -> u64 {
     match data_type {
         DataType::Fp32 => 1,
         DataType::Uint8 => 2,
@@ -58,7 +58,7 @@ pub fn onnx_type(data_type: DataType) -> u64 {
 }
 
 /// Type of a tensor; a dimension of `None` varies.
-pub fn tensor_type(data_type: DataType, dims: &[Option<u64>]) -> Message {
+pub(crate) fn tensor_type(data_type: DataType, dims: &[Option<u64>]) -> Message {
     let shape = dims.iter().enumerate().fold(Message::default(), |shape, (index, dim)| {
         let dim = match dim {
             Some(value) => Message::default().number(1, *value),
@@ -70,18 +70,18 @@ pub fn tensor_type(data_type: DataType, dims: &[Option<u64>]) -> Message {
 }
 
 /// A named graph input or output.
-pub fn value(name: &str, value_type: &Message) -> Message {
+pub(crate) fn value(name: &str, value_type: &Message) -> Message {
     Message::default().bytes(1, name).message(2, value_type)
 }
 
 /// An operator.
-pub fn node(op_type: &str, inputs: &[&str], outputs: &[&str]) -> Message {
+pub(crate) fn node(op_type: &str, inputs: &[&str], outputs: &[&str]) -> Message {
     let node = inputs.iter().fold(Message::default(), |node, name| node.bytes(1, name));
     outputs.iter().fold(node, |node, name| node.bytes(2, name)).bytes(4, op_type)
 }
 
 /// A graph with stored values, as the bytes of a model file.
-pub fn model(nodes: &[Message], stored: &[Message], inputs: &[Message], outputs: &[Message]) -> Vec<u8> {
+pub(crate) fn model(nodes: &[Message], stored: &[Message], inputs: &[Message], outputs: &[Message]) -> Vec<u8> {
     let graph = nodes.iter().fold(Message::default(), |graph, node| graph.message(1, node)).bytes(2, "test");
     let graph = stored.iter().fold(graph, |graph, tensor| graph.message(5, tensor));
     let graph = inputs.iter().fold(graph, |graph, input| graph.message(11, input));
@@ -91,12 +91,12 @@ pub fn model(nodes: &[Message], stored: &[Message], inputs: &[Message], outputs:
 }
 
 /// A model's folder in the temporary folder, removed at the end.
-pub struct ModelFolder {
-    pub path: PathBuf,
+pub(crate) struct ModelFolder {
+    pub(crate) path: PathBuf,
 }
 
 impl ModelFolder {
-    pub fn new(model: &[u8]) -> Self {
+    pub(crate) fn new(model: &[u8]) -> Self {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("hanok-graphs-{}-{number}", std::process::id())).join("model");
@@ -106,7 +106,7 @@ impl ModelFolder {
     }
 
     /// A fixture of this folder with the given `config.pbtxt`.
-    pub fn fixture(&self, config: &str) -> Fixture {
+    pub(crate) fn fixture(&self, config: &str) -> Fixture {
         let mut fixture = Fixture::from_config_text("model", config).unwrap();
         fixture.model_directory = self.path.clone();
         fixture.model_file = Some("model.onnx".to_owned());

@@ -6,12 +6,12 @@ use std::sync::OnceLock;
 use hanok_backend_onnxruntime::{LibrarySearch, OnnxRuntimeBackend, TELEMETRY_SWITCH, locate};
 
 /// The repository's root.
-pub fn workspace() -> PathBuf {
+pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
 }
 
 /// The opened library; `None` after a line about what is missing.
-pub fn backend() -> Option<OnnxRuntimeBackend> {
+pub(crate) fn backend() -> Option<OnnxRuntimeBackend> {
     static BACKEND: OnceLock<Option<OnnxRuntimeBackend>> = OnceLock::new();
     *BACKEND.get_or_init(|| {
         #[allow(unsafe_code, reason = "the standard library's way to set a variable")]

@@ -47,11 +47,11 @@ impl<'a> TreeAttributes<'a> {
     }
 
     /// The ensemble, in the precision that holds every number of both forms.
-    pub(super) fn definition(&self) -> TractResult<EnsembleDefinition<f64>> {
+    pub(super) fn definition(&self) -> TractResult<EnsembleDefinition> {
         Ok(self.assemble(&self.thresholds.doubles()?, &self.weights.doubles()?)?)
     }
 
-    fn assemble(&self, thresholds: &[f64], weights: &[f64]) -> Result<EnsembleDefinition<f64>, InvalidEnsemble> {
+    fn assemble(&self, thresholds: &[f64], weights: &[f64]) -> Result<EnsembleDefinition, InvalidEnsemble> {
         let count = self.modes.len();
         let list = |attribute| -> Result<&[i64], InvalidEnsemble> {
             let values = integers(self.node, attribute);
@@ -80,7 +80,7 @@ impl<'a> TreeAttributes<'a> {
         Ok(EnsembleDefinition { nodes, weights: self.leaf_weights(weights)?, targets: self.targets })
     }
 
-    fn leaf_weights(&self, weights: &[f64]) -> Result<Vec<LeafWeight<f64>>, InvalidEnsemble> {
+    fn leaf_weights(&self, weights: &[f64]) -> Result<Vec<LeafWeight>, InvalidEnsemble> {
         let name = |name: &str| format!("{}_{name}", self.prefix);
         let count = weights.len();
         let trees = integers(self.node, &name("treeids"));

@@ -58,13 +58,13 @@ impl<'a> TreeEnsembleAttributes<'a> {
     }
 
     /// The ensemble, in the precision that holds every number.
-    pub(super) fn definition(&self) -> TractResult<EnsembleDefinition<f64>> {
+    pub(super) fn definition(&self) -> TractResult<EnsembleDefinition> {
         let splits = self.splits.cast_to::<f64>()?;
         let weights = self.weights.cast_to::<f64>()?;
         self.walk(splits.try_as_plain_ram()?.as_slice::<f64>()?, weights.try_as_plain_ram()?.as_slice::<f64>()?)
     }
 
-    fn walk(&self, splits: &[f64], weights: &[f64]) -> TractResult<EnsembleDefinition<f64>> {
+    fn walk(&self, splits: &[f64], weights: &[f64]) -> TractResult<EnsembleDefinition> {
         let mut walk = Walk {
             modes: &self.modes,
             splits,
@@ -104,7 +104,7 @@ struct Walk<'a> {
     false_leaves: &'a [i64],
     missing: &'a [i64],
     leaf_targets: &'a [i64],
-    made: EnsembleDefinition<f64>,
+    made: EnsembleDefinition,
     next_id: i64,
 }
 

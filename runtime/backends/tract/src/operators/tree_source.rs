@@ -4,12 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use tract_onnx::tract_hir::internal::{DatumType, TractResult};
 
-use crate::tree_ensemble::{EnsembleDefinition, InvalidEnsemble, Number};
+use crate::tree_ensemble::{EnsembleDefinition, InvalidEnsemble};
 
 /// A definition, and the layouts made of it so far; `S` is the layout in single precision, `D` in double.
 #[derive(Debug)]
 pub(super) struct TreeSource<S, D> {
-    definition: EnsembleDefinition<f64>,
+    definition: EnsembleDefinition,
     base_values: Vec<f64>,
     single: OnceLock<Arc<S>>,
     double: OnceLock<Arc<D>>,
@@ -47,7 +47,7 @@ impl<S, D> Eq for Trees<S, D> {}
 
 impl<S, D> TreeSource<S, D> {
     /// A forest that is not laid out yet.
-    pub(super) const fn new(definition: EnsembleDefinition<f64>, base_values: Vec<f64>) -> Self {
+    pub(super) const fn new(definition: EnsembleDefinition, base_values: Vec<f64>) -> Self {
         Self { definition, base_values, single: OnceLock::new(), double: OnceLock::new() }
     }
 
@@ -55,8 +55,8 @@ impl<S, D> TreeSource<S, D> {
     pub(super) fn trees(
         &self,
         data_type: DatumType,
-        single: impl Fn(&EnsembleDefinition<f32>, Vec<f32>) -> Result<S, InvalidEnsemble>,
-        double: impl Fn(&EnsembleDefinition<f64>, Vec<f64>) -> Result<D, InvalidEnsemble>,
+        single: impl Fn(&EnsembleDefinition, &[f64]) -> Result<S, InvalidEnsemble>,
+        double: impl Fn(&EnsembleDefinition, &[f64]) -> Result<D, InvalidEnsemble>,
     ) -> TractResult<Trees<S, D>> {
         if data_type == DatumType::F64 {
             return self.once(&self.double, double).map(Trees::Double);
@@ -64,16 +64,15 @@ impl<S, D> TreeSource<S, D> {
         self.once(&self.single, single).map(Trees::Single)
     }
 
-    fn once<T: Number, L>(
+    fn once<L>(
         &self,
         cell: &OnceLock<Arc<L>>,
-        lay_out: impl Fn(&EnsembleDefinition<T>, Vec<T>) -> Result<L, InvalidEnsemble>,
+        lay_out: impl Fn(&EnsembleDefinition, &[f64]) -> Result<L, InvalidEnsemble>,
     ) -> TractResult<Arc<L>> {
         if let Some(layout) = cell.get() {
             return Ok(Arc::clone(layout));
         }
-        let base_values = self.base_values.iter().map(|&value| T::from_double(value)).collect();
-        let layout = Arc::new(lay_out(&self.definition.rounded(), base_values)?);
+        let layout = Arc::new(lay_out(&self.definition, &self.base_values)?);
         Ok(Arc::clone(cell.get_or_init(|| layout)))
     }
 }

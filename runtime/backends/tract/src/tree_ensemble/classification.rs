@@ -59,22 +59,18 @@ impl<T: Number> ClassificationEnsemble<T> {
     /// # Errors
     /// [`InvalidEnsemble`] when the definition is not a forest.
     pub(crate) fn new(
-        definition: &EnsembleDefinition<T>,
+        definition: &EnsembleDefinition,
         post_transform: PostTransform,
-        base_values: Vec<T>,
+        base_values: &[f64],
     ) -> Result<Self, InvalidEnsemble> {
         let classes = definition.targets;
         let only = definition.only_target();
         let binary = classes == 2 && only.is_some();
         let single_class = only.and_then(|class| usize::try_from(class).ok()).filter(|_| classes <= 2);
+        let base_values = base_values.iter().map(|&value| T::from_double(value)).collect();
         let layout = Layout::compile(definition, single_class.is_some())?;
-        let weights_are_positive = !definition.weights.iter().any(|weight| weight.weight < T::ZERO);
+        let weights_are_positive = !definition.weights.iter().any(|weight| weight.weight < 0.0);
         Ok(Self { layout, classes, single_class, binary, weights_are_positive, post_transform, base_values })
-    }
-
-    /// Number of classes: the width of the scores.
-    pub(crate) const fn classes(&self) -> usize {
-        self.classes
     }
 
     /// Columns that a row must have at least.

@@ -1,10 +1,9 @@
 //! An ensemble as the ONNX attributes describe it, before it is laid out for evaluation.
 //!
-//! Nothing is checked here; [`super::layout::Layout::compile`] refuses what is not a forest.
+//! Numbers are in double precision, which holds those of both forms; laying out rounds them to the precision that is
+//! computed in. Nothing is checked here; [`super::layout::Layout::compile`] refuses what is not a forest.
 
 use thiserror::Error;
-
-use super::Number;
 
 /// How a node compares a feature with its threshold; the comparison being true leads to the true child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +39,7 @@ pub(crate) enum AggregateFunction {
 
 /// One node of one tree.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct NodeDefinition<T> {
+pub(crate) struct NodeDefinition {
     /// Tree that the node belongs to; trees are evaluated in the order of their first nodes.
     pub(crate) tree: i64,
     /// Id within the tree. The first node listed for a tree is its root.
@@ -50,7 +49,7 @@ pub(crate) struct NodeDefinition<T> {
     /// Index of the feature that is compared.
     pub(crate) feature: i64,
     /// What it is compared with.
-    pub(crate) threshold: T,
+    pub(crate) threshold: f64,
     /// Id of the node to go to when the comparison holds.
     pub(crate) true_child: i64,
     /// Id of the node to go to otherwise.
@@ -61,7 +60,7 @@ pub(crate) struct NodeDefinition<T> {
 
 /// What a leaf adds to one target or class.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct LeafWeight<T> {
+pub(crate) struct LeafWeight {
     /// Tree of the leaf.
     pub(crate) tree: i64,
     /// Id of the leaf within the tree.
@@ -69,16 +68,16 @@ pub(crate) struct LeafWeight<T> {
     /// Target or class, below [`EnsembleDefinition::targets`].
     pub(crate) target: i64,
     /// What is added.
-    pub(crate) weight: T,
+    pub(crate) weight: f64,
 }
 
 /// All trees and what their leaves add.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct EnsembleDefinition<T> {
+pub(crate) struct EnsembleDefinition {
     /// Nodes of all trees.
-    pub(crate) nodes: Vec<NodeDefinition<T>>,
+    pub(crate) nodes: Vec<NodeDefinition>,
     /// Weights of all leaves.
-    pub(crate) weights: Vec<LeafWeight<T>>,
+    pub(crate) weights: Vec<LeafWeight>,
     /// Number of targets or classes; above zero.
     pub(crate) targets: usize,
 }
@@ -145,37 +144,10 @@ pub(crate) enum InvalidEnsemble {
     UnknownMode(String),
 }
 
-impl<T: Number> EnsembleDefinition<T> {
+impl EnsembleDefinition {
     /// The only target that any leaf adds to, when there is exactly one.
     pub(crate) fn only_target(&self) -> Option<i64> {
         let first = self.weights.first()?.target;
         self.weights.iter().all(|weight| weight.target == first).then_some(first)
-    }
-}
-
-impl EnsembleDefinition<f64> {
-    /// The same ensemble with its numbers rounded to another precision.
-    pub(crate) fn rounded<T: Number>(&self) -> EnsembleDefinition<T> {
-        let round = |node: &NodeDefinition<f64>| NodeDefinition {
-            tree: node.tree,
-            node: node.node,
-            mode: node.mode,
-            feature: node.feature,
-            threshold: T::from_double(node.threshold),
-            true_child: node.true_child,
-            false_child: node.false_child,
-            missing_tracks_true: node.missing_tracks_true,
-        };
-        let round_weight = |weight: &LeafWeight<f64>| LeafWeight {
-            tree: weight.tree,
-            node: weight.node,
-            target: weight.target,
-            weight: T::from_double(weight.weight),
-        };
-        EnsembleDefinition {
-            nodes: self.nodes.iter().map(round).collect(),
-            weights: self.weights.iter().map(round_weight).collect(),
-            targets: self.targets,
-        }
     }
 }

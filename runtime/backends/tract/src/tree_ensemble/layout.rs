@@ -4,10 +4,10 @@
 //! and taking the next lower threshold where needed; so one loop without a branch per mode serves all of them. Leaves
 //! lead to themselves, so that several paths can be followed in step until all have ended.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use super::definition::{EnsembleDefinition, InvalidEnsemble, NodeDefinition, NodeMode};
+use super::node_index::{NodeIndex, NodeWeights};
 use super::number::Number;
 
 /// One node: where to look, what to compare with, where to go.
@@ -101,20 +101,21 @@ struct Canonical<T> {
     second: i64,
 }
 
-fn canonical<T: Number>(node: &NodeDefinition<T>) -> Canonical<T> {
+fn canonical<T: Number>(node: &NodeDefinition) -> Canonical<T> {
+    let threshold = T::from_double(node.threshold);
     let tracks_true = node.missing_tracks_true;
     let (forward, backward) = ((node.true_child, node.false_child), (node.false_child, node.true_child));
     // A comparison with NaN is false, whatever it is, except for "not equal".
-    let threshold_is_nan = node.threshold.partial_cmp(&node.threshold).is_none();
-    let lower = if node.threshold > T::NEGATIVE_INFINITY { node.threshold.next_lower() } else { T::NAN };
+    let threshold_is_nan = threshold.partial_cmp(&threshold).is_none();
+    let lower = if threshold > T::NEGATIVE_INFINITY { threshold.next_lower() } else { T::NAN };
     let (threshold, (first, second), missing_to_first, equality) = match node.mode {
-        NodeMode::LessOrEqual => (node.threshold, forward, tracks_true, false),
+        NodeMode::LessOrEqual => (threshold, forward, tracks_true, false),
         NodeMode::Less => (lower, forward, tracks_true, false),
         NodeMode::GreaterOrEqual | NodeMode::Greater if threshold_is_nan => (T::NAN, forward, tracks_true, false),
         NodeMode::GreaterOrEqual => (lower, backward, !tracks_true, false),
-        NodeMode::Greater => (node.threshold, backward, !tracks_true, false),
-        NodeMode::Equal => (node.threshold, forward, tracks_true, true),
-        NodeMode::NotEqual => (node.threshold, backward, false, true),
+        NodeMode::Greater => (threshold, backward, !tracks_true, false),
+        NodeMode::Equal => (threshold, forward, tracks_true, true),
+        NodeMode::NotEqual => (threshold, backward, false, true),
         NodeMode::Leaf => (T::ZERO, forward, false, false),
     };
     let flags = (u32::from(missing_to_first) * MISSING_TO_FIRST) | (u32::from(equality) * EQUALITY);
@@ -126,25 +127,12 @@ impl<T: Number> Layout<T> {
     ///
     /// # Errors
     /// [`InvalidEnsemble`] when the definition is not a forest.
-    pub(super) fn compile(definition: &EnsembleDefinition<T>, single: bool) -> Result<Self, InvalidEnsemble> {
-        let mut index = HashMap::with_capacity(definition.nodes.len());
-        let mut roots = Vec::new();
-        let mut seen_trees = HashMap::new();
-        for (position, node) in definition.nodes.iter().enumerate() {
-            if index.insert((node.tree, node.node), position).is_some() {
-                return Err(InvalidEnsemble::DuplicateNode { tree: node.tree, node: node.node });
-            }
-            if seen_trees.insert(node.tree, ()).is_none() {
-                roots.push(position);
-            }
-        }
-        if roots.is_empty() {
-            return Err(InvalidEnsemble::Empty);
-        }
+    pub(super) fn compile(definition: &EnsembleDefinition, single: bool) -> Result<Self, InvalidEnsemble> {
         if u32::try_from(definition.nodes.len()).is_err() || u32::try_from(definition.weights.len()).is_err() {
             return Err(InvalidEnsemble::TooLarge);
         }
-        let weights = weights_by_node(definition, &index)?;
+        let index = NodeIndex::new(&definition.nodes)?;
+        let weights = NodeWeights::new(definition, &index)?;
         let mut builder = Builder {
             definition,
             index: &index,
@@ -153,7 +141,10 @@ impl<T: Number> Layout<T> {
             origins: Vec::with_capacity(definition.nodes.len()),
             columns: 1,
         };
-        let roots = roots.into_iter().map(|root| builder.place_tree(root, single)).collect::<Result<Vec<_>, _>>()?;
+        let roots = index.roots().map(|root| builder.place_tree(root, single)).collect::<Result<Vec<_>, _>>()?;
+        if roots.is_empty() {
+            return Err(InvalidEnsemble::Empty);
+        }
         let Builder { nodes, origins, columns, .. } = builder;
         let width = if single { 1 } else { definition.targets };
         let leaves = if single { Leaves::Single } else { leaves(definition, &nodes, &origins, &weights) };
@@ -182,50 +173,29 @@ impl<T: Number> Layout<T> {
     }
 }
 
-type NodeIndex = HashMap<(i64, i64), usize>;
-
-/// Target and weight of every leaf, by position of the node in the definition.
-fn weights_by_node<T: Number>(
-    definition: &EnsembleDefinition<T>,
-    index: &NodeIndex,
-) -> Result<Vec<Vec<(u32, T)>>, InvalidEnsemble> {
-    let mut weights = vec![Vec::new(); definition.nodes.len()];
-    for weight in &definition.weights {
-        let Some(&position) = index.get(&(weight.tree, weight.node)) else {
-            return Err(InvalidEnsemble::UnknownNode { tree: weight.tree, node: weight.node });
-        };
-        let target = u32::try_from(weight.target).ok().filter(|&target| (target as usize) < definition.targets);
-        let Some(target) = target else {
-            return Err(InvalidEnsemble::TargetOutOfRange { targets: definition.targets, target: weight.target });
-        };
-        weights[position].push((target, weight.weight));
-    }
-    Ok(weights)
-}
-
 struct Builder<'a, T> {
-    definition: &'a EnsembleDefinition<T>,
+    definition: &'a EnsembleDefinition,
     index: &'a NodeIndex,
-    weights: &'a [Vec<(u32, T)>],
+    weights: &'a NodeWeights,
     nodes: Vec<Node<T>>,
     /// Position in the definition, by placed node.
-    origins: Vec<usize>,
+    origins: Vec<u32>,
     columns: usize,
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "node counts were checked to fit 32 bits before placing")]
 impl<T: Number> Builder<'_, T> {
     /// Places a tree level by level and returns the index of its root.
-    fn place_tree(&mut self, root: usize, single: bool) -> Result<u32, InvalidEnsemble> {
+    fn place_tree(&mut self, root: u32, single: bool) -> Result<u32, InvalidEnsemble> {
         let start = self.nodes.len();
         self.reserve(root);
         let mut next = start;
         while next < self.nodes.len() {
-            let node = &self.definition.nodes[self.origins[next]];
+            let origin = self.origins[next];
+            let node = &self.definition.nodes[origin as usize];
             if node.mode == NodeMode::Leaf {
-                let weights = self.weights[self.origins[next]].iter();
-                let sum = weights.fold(T::ZERO, |sum, &(_, weight)| sum + weight);
-                let threshold = if single { sum } else { T::ZERO };
+                let sum = |sum: T, &(_, weight): &(u32, f64)| sum + T::from_double(weight);
+                let threshold = if single { self.weights.of(origin).iter().fold(T::ZERO, sum) } else { T::ZERO };
                 self.nodes[next] = Node { threshold, feature_and_flags: 0, first_child: next as u32 };
             } else {
                 self.place_inner(next, node)?;
@@ -238,7 +208,7 @@ impl<T: Number> Builder<'_, T> {
         Ok(start as u32)
     }
 
-    fn place_inner(&mut self, position: usize, node: &NodeDefinition<T>) -> Result<(), InvalidEnsemble> {
+    fn place_inner(&mut self, position: usize, node: &NodeDefinition) -> Result<(), InvalidEnsemble> {
         let out_of_range = InvalidEnsemble::FeatureOutOfRange { maximum: FEATURE, feature: node.feature };
         let feature = u32::try_from(node.feature).ok().filter(|&feature| feature <= FEATURE).ok_or(out_of_range)?;
         self.columns = self.columns.max(feature as usize + 1);
@@ -246,15 +216,14 @@ impl<T: Number> Builder<'_, T> {
         let first_child = self.nodes.len() as u32;
         for child in [canonical.first, canonical.second] {
             let unknown = InvalidEnsemble::UnknownNode { tree: node.tree, node: child };
-            let origin = *self.index.get(&(node.tree, child)).ok_or(unknown)?;
-            self.reserve(origin);
+            self.reserve(self.index.find(node.tree, child).ok_or(unknown)?);
         }
         let feature_and_flags = INNER | canonical.flags | feature;
         self.nodes[position] = Node { threshold: canonical.threshold, feature_and_flags, first_child };
         Ok(())
     }
 
-    fn reserve(&mut self, origin: usize) {
+    fn reserve(&mut self, origin: u32) {
         self.nodes.push(Node { threshold: T::ZERO, feature_and_flags: 0, first_child: 0 });
         self.origins.push(origin);
     }
@@ -262,22 +231,22 @@ impl<T: Number> Builder<'_, T> {
 
 #[allow(clippy::cast_possible_truncation, reason = "weight and node counts were checked to fit 32 bits")]
 fn leaves<T: Number>(
-    definition: &EnsembleDefinition<T>,
+    definition: &EnsembleDefinition,
     nodes: &[Node<T>],
-    origins: &[usize],
-    weights: &[Vec<(u32, T)>],
+    origins: &[u32],
+    weights: &NodeWeights,
 ) -> Leaves<T> {
     let targets = definition.targets;
     let mut ordinals = vec![0; nodes.len()];
     let mut ranges = Vec::new();
     let mut sparse: Vec<(u32, T)> = Vec::with_capacity(definition.weights.len());
     let mut dense = true;
-    for (position, origin) in origins.iter().enumerate().filter(|&(position, _)| nodes[position].inner() == 0) {
+    for (position, &origin) in origins.iter().enumerate().filter(|&(position, _)| nodes[position].inner() == 0) {
         ordinals[position] = ranges.len() as u32;
         let start = sparse.len() as u32;
-        sparse.extend(&weights[*origin]);
+        let own = weights.of(origin);
+        sparse.extend(own.iter().map(|&(target, weight)| (target, T::from_double(weight))));
         ranges.push(start..sparse.len() as u32);
-        let own = &weights[*origin];
         dense &= own.len() == targets && (0..targets).all(|target| own.iter().any(|&(own, _)| own as usize == target));
     }
     if !dense {

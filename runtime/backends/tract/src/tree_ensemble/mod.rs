@@ -9,6 +9,7 @@ mod classification;
 mod definition;
 mod descend;
 mod layout;
+mod node_index;
 mod number;
 mod post_transform;
 mod regression;
@@ -21,6 +22,5 @@ pub(crate) use classification::{ClassificationEnsemble, Label};
 pub(crate) use definition::{
     AggregateFunction, EnsembleDefinition, InvalidEnsemble, LeafWeight, NodeDefinition, NodeMode,
 };
-pub(crate) use number::Number;
 pub(crate) use post_transform::PostTransform;
 pub(crate) use regression::RegressionEnsemble;

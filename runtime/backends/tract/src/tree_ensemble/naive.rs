@@ -13,14 +13,14 @@ use super::{
     NodeMode, PostTransform, RegressionEnsemble,
 };
 
-type Nodes<'a, T> = HashMap<(i64, i64), &'a NodeDefinition<T>>;
+type Nodes<'a> = HashMap<(i64, i64), &'a NodeDefinition>;
 
-fn leaf_of(nodes: &Nodes<'_, f32>, tree: i64, node: i64, row: &[f32]) -> i64 {
+fn leaf_of(nodes: &Nodes<'_>, tree: i64, node: i64, row: &[f32]) -> i64 {
     let node = nodes[&(tree, node)];
     if node.mode == NodeMode::Leaf {
         return node.node;
     }
-    let value = row[usize::try_from(node.feature).unwrap()];
+    let value = f64::from(row[usize::try_from(node.feature).unwrap()]);
     let holds = match node.mode {
         NodeMode::LessOrEqual => value <= node.threshold,
         NodeMode::Less => value < node.threshold,
@@ -35,8 +35,8 @@ fn leaf_of(nodes: &Nodes<'_, f32>, tree: i64, node: i64, row: &[f32]) -> i64 {
 }
 
 /// Scores of one row by target, `None` for a target that no leaf speaks of.
-fn naive(definition: &EnsembleDefinition<f32>, aggregate: AggregateFunction, row: &[f32]) -> Vec<Option<f32>> {
-    let nodes: Nodes<'_, f32> = definition.nodes.iter().map(|node| ((node.tree, node.node), node)).collect();
+fn naive(definition: &EnsembleDefinition, aggregate: AggregateFunction, row: &[f32]) -> Vec<Option<f32>> {
+    let nodes: Nodes<'_> = definition.nodes.iter().map(|node| ((node.tree, node.node), node)).collect();
     let mut roots = Vec::new();
     for node in &definition.nodes {
         if !roots.iter().any(|&(tree, _)| tree == node.tree) {
@@ -48,11 +48,13 @@ fn naive(definition: &EnsembleDefinition<f32>, aggregate: AggregateFunction, row
         let leaf = leaf_of(&nodes, tree, root, row);
         for weight in definition.weights.iter().filter(|weight| (weight.tree, weight.node) == (tree, leaf)) {
             let score: &mut Option<f32> = &mut scores[usize::try_from(weight.target).unwrap()];
+            #[allow(clippy::cast_possible_truncation, reason = "weights are quarters of small integers")]
+            let weight = weight.weight as f32;
             *score = Some(match (*score, aggregate) {
-                (None, _) => weight.weight,
-                (Some(score), AggregateFunction::Min) => score.min(weight.weight),
-                (Some(score), AggregateFunction::Max) => score.max(weight.weight),
-                (Some(score), _) => score + weight.weight,
+                (None, _) => weight,
+                (Some(score), AggregateFunction::Min) => score.min(weight),
+                (Some(score), AggregateFunction::Max) => score.max(weight),
+                (Some(score), _) => score + weight,
             });
         }
     }
@@ -91,18 +93,19 @@ fn seed(targets: usize) -> impl Strategy<Value = Seed> {
     (any::<u8>(), 0..MODES.len(), 0..columns, value(), any::<bool>(), weights)
 }
 
-fn grow(definition: &mut EnsembleDefinition<f32>, tree: i64, level: u8, seeds: &mut impl Iterator<Item = Seed>) -> i64 {
+fn grow(definition: &mut EnsembleDefinition, tree: i64, level: u8, seeds: &mut impl Iterator<Item = Seed>) -> i64 {
     let (end, mode, feature, threshold, missing_tracks_true, weights) = seeds.next().unwrap();
     let node = i64::try_from(definition.nodes.len()).unwrap();
     let position = definition.nodes.len();
     let leaf = level == 6 || end < 60;
     let mode = if leaf { NodeMode::Leaf } else { MODES[mode] };
+    let threshold = f64::from(threshold);
     let entry = NodeDefinition { tree, node, mode, feature, threshold, true_child: 0, false_child: 0, missing_tracks_true };
     definition.nodes.push(entry);
     if leaf {
         for (target, weight) in weights.into_iter().enumerate() {
             // Quarters of small integers: sums are exact, so that their order does not matter to the comparison.
-            let weight = weight.map(|weight| f32::from(weight) / 4.0);
+            let weight = weight.map(|weight| f64::from(weight) / 4.0);
             let target = i64::try_from(target).unwrap();
             definition.weights.extend(weight.map(|weight| LeafWeight { tree, node, target, weight }));
         }
@@ -113,7 +116,7 @@ fn grow(definition: &mut EnsembleDefinition<f32>, tree: i64, level: u8, seeds: &
     node
 }
 
-fn forests() -> impl Strategy<Value = EnsembleDefinition<f32>> {
+fn forests() -> impl Strategy<Value = EnsembleDefinition> {
     (1_usize..=4).prop_flat_map(|targets| {
         (1_i64..=12, prop::collection::vec(seed(targets), 400)).prop_map(move |(trees, seeds)| {
             let mut definition = EnsembleDefinition { nodes: Vec::new(), weights: Vec::new(), targets };
@@ -140,7 +143,7 @@ proptest! {
         // What ONNX Runtime gives for the lowest weight of a leaf without weights is not defined for one target.
         let summing = matches!(aggregate, AggregateFunction::Sum | AggregateFunction::Average);
         prop_assume!(summing || definition.targets > 1);
-        let ensemble = RegressionEnsemble::new(&definition, aggregate, PostTransform::None, Vec::new()).unwrap();
+        let ensemble = RegressionEnsemble::<f32>::new(&definition, aggregate, PostTransform::None, &[]).unwrap();
         let mut output = vec![f32::NAN; rows.len() * definition.targets];
         ensemble.predict(&rows.concat(), COLUMNS, &mut output);
         for (row, actual) in rows.iter().zip(output.chunks_exact(definition.targets)) {
@@ -155,7 +158,7 @@ proptest! {
         rows in prop::collection::vec(prop::collection::vec(value(), COLUMNS), 1..20),
     ) {
         prop_assume!(definition.targets > 2);
-        let ensemble = ClassificationEnsemble::new(&definition, PostTransform::None, Vec::new()).unwrap();
+        let ensemble = ClassificationEnsemble::<f32>::new(&definition, PostTransform::None, &[]).unwrap();
         let mut output = vec![f32::NAN; rows.len() * definition.targets];
         let mut labels = vec![super::Label::Sign(false); rows.len()];
         ensemble.predict(&rows.concat(), COLUMNS, &mut labels, &mut output);
@@ -172,13 +175,13 @@ proptest! {
     }
 }
 
-fn node(node: i64, mode: NodeMode, true_child: i64, false_child: i64) -> NodeDefinition<f32> {
+fn node(node: i64, mode: NodeMode, true_child: i64, false_child: i64) -> NodeDefinition {
     NodeDefinition { tree: 0, node, mode, feature: 0, threshold: 0.0, true_child, false_child, missing_tracks_true: false }
 }
 
-fn refusal(nodes: Vec<NodeDefinition<f32>>, weights: Vec<LeafWeight<f32>>) -> InvalidEnsemble {
+fn refusal(nodes: Vec<NodeDefinition>, weights: Vec<LeafWeight>) -> InvalidEnsemble {
     let definition = EnsembleDefinition { nodes, weights, targets: 1 };
-    RegressionEnsemble::new(&definition, AggregateFunction::Sum, PostTransform::None, Vec::new()).unwrap_err()
+    RegressionEnsemble::<f32>::new(&definition, AggregateFunction::Sum, PostTransform::None, &[]).unwrap_err()
 }
 
 #[test]

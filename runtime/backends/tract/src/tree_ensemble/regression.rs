@@ -22,19 +22,15 @@ impl<T: Number> RegressionEnsemble<T> {
     /// # Errors
     /// [`InvalidEnsemble`] when the definition is not a forest.
     pub(crate) fn new(
-        definition: &EnsembleDefinition<T>,
+        definition: &EnsembleDefinition,
         aggregate: AggregateFunction,
         post_transform: PostTransform,
-        base_values: Vec<T>,
+        base_values: &[f64],
     ) -> Result<Self, InvalidEnsemble> {
         let targets = definition.targets;
+        let base_values = base_values.iter().map(|&value| T::from_double(value)).collect();
         let layout = Layout::compile(definition, targets == 1)?;
         Ok(Self { layout, targets, aggregate, post_transform, base_values })
-    }
-
-    /// Number of values per row.
-    pub(crate) const fn targets(&self) -> usize {
-        self.targets
     }
 
     /// Columns that a row must have at least.
