@@ -105,16 +105,19 @@ pub(crate) fn table(figures: &[Figure]) -> String {
         text.push_str(line.join(" | ").trim_end());
         text.push('\n');
     }
-    let mut reasons: Vec<String> = Vec::new();
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for figure in figures {
-        if let Err(reason) = &figure.measured {
-            let line = format!("skipped {}: {reason}\n", figure.name);
-            if !reasons.contains(&line) {
-                reasons.push(line);
-            }
+        let Err(reason) = &figure.measured else { continue };
+        match reasons.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, names)) => names.push(&figure.name),
+            None => reasons.push((reason, vec![&figure.name])),
         }
     }
-    text + &reasons.concat()
+    for (reason, names) in reasons {
+        let more = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
+        text.push_str(&format!("skipped {}{more}: {reason}\n", names[0]));
+    }
+    text
 }
 
 #[cfg(test)]

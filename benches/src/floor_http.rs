@@ -68,8 +68,11 @@ async fn accept() -> Result<(), Problem> {
     eprintln!("listening http={address}");
     let constant = Bytes::from([ANSWER_HEAD.as_bytes(), &[0; 4 * BINARY_WIDTH as usize]].concat());
     loop {
-        let (stream, _) = listener.accept().await.map_err(|error| error.to_string())?;
-        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        // A client that left before it was accepted ends neither call for the others.
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        if stream.set_nodelay(true).is_err() {
+            continue;
+        }
         let constant = constant.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request| answer(request, constant.clone()));

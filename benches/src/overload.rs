@@ -43,9 +43,7 @@ fn rounds(options: &Options) -> Result<Vec<Vec<f64>>, Problem> {
     repository.add_identity("slow", 4, &(settings + &parameter("execute_delay_ms", &SERVICE_MS.to_string())))?;
     let server = start(options, repository.path())?;
     let load = |arguments: &[String]| -> Result<Load<'static>, Problem> {
-        let mut all = vec!["--request-timeout".to_owned(), DEADLINE.to_owned()];
-        all.extend(["--goodput".to_owned(), DEADLINE.to_owned()]);
-        all.extend_from_slice(arguments);
+        let all = arguments.iter().cloned().chain(["--goodput".to_owned(), DEADLINE.to_owned()]).collect();
         Ok(Load { server: server.http()?, pid: server.child.id(), model: "slow", arguments: all })
     };
     let mut shares = vec![Vec::new(); FACTORS.len()];
@@ -53,7 +51,8 @@ fn rounds(options: &Options) -> Result<Vec<Vec<f64>>, Problem> {
         let full = [String::from("--concurrency"), (4 * BATCH).to_string()];
         let capacity = measure(options, &load(&full)?, false)?.first().map_or(0.0, |level| level.rate);
         for ((factor, _), shares) in FACTORS.iter().zip(&mut shares) {
-            let rate = [String::from("--rate"), format!("{:.1}", capacity * factor)];
+            let mut rate = vec!["--rate".to_owned(), format!("{:.1}", capacity * factor)];
+            rate.extend(["--request-timeout".to_owned(), DEADLINE.to_owned()]);
             let level = measure(options, &load(&rate)?, true)?;
             shares.extend(level.first().map(|level| level.goodput / capacity));
         }

@@ -103,7 +103,7 @@ output [
   {
     name: "stateN"
     data_type: TYPE_FP32
-    dims: [ -1, -1, -1 ]
+    dims: [ 2, -1, 128 ]
   }
 ]
 """

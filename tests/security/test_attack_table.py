@@ -55,11 +55,11 @@ def test_nothing_is_left_behind(target):
         server.await_true(lambda: server.open_files() < 200, "closed connections")
         return server.resident_bytes(), server.open_files()
 
-    repeat(4)
-    memory, files = repeat(2)
-    memory_after, files_after = repeat(4)
+    # The allocator settles after a dozen rounds.
+    memory, files = repeat(18)
+    memory_after, files_after = repeat(8)
     assert files_after <= files + 3
-    assert memory_after <= memory + (1 << 20), f"{(memory_after - memory) / 2**20:.2f} MiB more after 4 rounds of {len(quick)} cases"
+    assert memory_after <= memory + (1 << 20), f"{(memory_after - memory) / 2**20:.2f} MiB more after 8 rounds of {len(quick)} cases"
 
 
 def test_the_million_chunks_leave_no_memory(target):

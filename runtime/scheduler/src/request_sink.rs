@@ -199,3 +199,50 @@ impl Drop for RequestSink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+    use super::*;
+    use bytes::Bytes;
+    use hanok_backend::{InputTensor, OutputSelection};
+    use hanok_tensor::Shape;
+
+    fn job(shapes: &[Option<&[i64]>]) -> Job {
+        let input =
+            |shape: &Option<&[i64]>| shape.map(|shape| InputTensor { shape: Shape::new(shape), data: Bytes::new() });
+        let request = InferenceRequest {
+            id: "".into(),
+            inputs: shapes.iter().map(input).collect(),
+            rows: 1,
+            outputs: OutputSelection::All,
+            parameters: Vec::new(),
+            sequence: None,
+            priority: 0,
+            timeout_microseconds: 0,
+            received: Instant::now(),
+            deadline: None,
+        };
+        Job { request, sink: RequestSink::new(Destination::Inline(None)) }
+    }
+
+    #[test]
+    fn only_equal_rows_share_a_batch() {
+        let first = job(&[Some(&[2, 3, 4]), None]);
+        assert!(job(&[Some(&[1, 3, 4]), None]).joins(&first));
+        assert!(!job(&[Some(&[2, 4, 3]), None]).joins(&first));
+        assert!(!job(&[Some(&[2, 3]), None]).joins(&first));
+        assert!(!job(&[Some(&[2, 3, 4]), Some(&[2])]).joins(&first));
+        assert!(!job(&[None, None]).joins(&first));
+    }
+
+    #[test]
+    fn a_sink_that_is_dropped_answers() {
+        let cell = ResponseCell::new();
+        let sink = RequestSink::new(Destination::Once(Arc::clone(&cell), None));
+        drop(sink);
+        let error = crate::wait::wait_for(&cell).unwrap_err();
+        assert_eq!(error.code(), hanok_backend::ErrorCode::Internal);
+    }
+}

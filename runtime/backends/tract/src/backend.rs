@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use hanok_backend::{Backend, Model, ModelSource, ServingError};
 
+use crate::free_memory::give_back_free_memory;
 use crate::model::TractModel;
 
 /// Computes ONNX models with tract, inside this process, on the processor.
@@ -30,6 +31,7 @@ impl Backend for TractBackend {
     fn load(&self, source: &ModelSource) -> Result<Arc<dyn Model>, ServingError> {
         let started = Instant::now();
         let model = TractModel::load(source)?;
+        give_back_free_memory();
         tracing::debug!(
             model = source.config.name,
             version = source.version,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hanok_backend::conformance::{Fixture, check};
-use hanok_backend::{Backend, ServingError};
+use hanok_backend::{Backend, ErrorCode, ServingError};
 use hanok_backend_tract::TractBackend;
 
 fn backend() -> Result<Arc<dyn Backend>, ServingError> {
@@ -50,6 +50,62 @@ fn check_all(repository: &Path) -> usize {
 fn example_models_keep_the_contract() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../models");
     assert!(check_all(&repository) >= 5);
+}
+
+/// Made by `tests/golden/make_model_goldens.py`.
+#[test]
+fn small_models_keep_the_contract() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/models");
+    assert!(check_all(&repository) >= 7);
+}
+
+fn refusal(config: &str, folder: &Path) -> ServingError {
+    let mut fixture = Fixture::from_config_text("zipmap", config).unwrap();
+    fixture.model_directory = folder.to_owned();
+    TractBackend::new().load(&fixture.source()).unwrap_err()
+}
+
+#[test]
+fn an_operator_that_is_missing_is_named_with_the_remedy() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/refused/zipmap");
+    let config = |output: &str| {
+        format!(
+            "backend: \"tract\" max_batch_size: 4 input {{ name: \"x\" data_type: TYPE_FP32 dims: [ 2 ] }} \
+             output {{ name: \"{output}\" data_type: TYPE_FP32 dims: [ 2 ] }}"
+        )
+    };
+    let error = refusal(&config("y"), &folder);
+    assert_eq!(error.code(), ErrorCode::Unsupported);
+    for part in ["`ZipMap`", "zipmap", "scripts/setup"] {
+        assert!(error.message().contains(part), "{part} is not in: {}", error.message());
+    }
+    // What the configured outputs do not need is left out of the graph, so the other output works.
+    let mut fixture = Fixture::from_config_text("zipmap", &config("p")).unwrap();
+    fixture.model_directory = folder.clone();
+    TractBackend::new().load(&fixture.source()).unwrap();
+    let error = refusal(&config("nothing"), &folder);
+    assert_eq!(error.message(), "unexpected inference output 'nothing', allowed outputs are: y, p");
+}
+
+#[test]
+fn configurations_that_contradict_the_graph_are_refused() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/models/dense");
+    let config = |name: &str, kind: &str, dims: &str| {
+        format!(
+            "backend: \"tract\" max_batch_size: 4 input {{ name: \"{name}\" data_type: {kind} dims: {dims} }} \
+             output {{ name: \"y\" data_type: TYPE_FP32 dims: [ 5 ] }}"
+        )
+    };
+    for (name, kind, dims, part) in [
+        ("z", "TYPE_FP32", "[ 16 ]", "unexpected inference input 'z', allowed inputs are: x"),
+        ("x", "TYPE_FP64", "[ 16 ]", "the model expects data-type TYPE_FP32 but the model configuration specifies"),
+        ("x", "TYPE_FP32", "[ 17 ]", "the model expects shape [-1,16] but the model configuration specifies shape [17]"),
+        ("x", "TYPE_FP32", "[ 4, 4 ]", "the model expects 2 dimensions (shape [-1,16])"),
+        ("x", "TYPE_BF16", "[ 16 ]", "has data type BF16, which backend 'tract' does not have"),
+    ] {
+        let error = refusal(&config(name, kind, dims), &folder);
+        assert!(error.message().contains(part), "{part} is not in: {}", error.message());
+    }
 }
 
 #[test]

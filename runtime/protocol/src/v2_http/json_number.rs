@@ -134,9 +134,9 @@ fn quick_single(bytes: &[u8], start: usize) -> Option<(f32, usize)> {
             let (third, third_count) = window_digits(window, end + 17);
             mantissa = mantissa.wrapping_mul(POWERS_U64[third_count]).wrapping_add(third);
             fraction += third_count;
-            if end + fraction > MOST_DIGITS {
-                return None;
-            }
+        }
+        if end + fraction > MOST_DIGITS {
+            return None;
         }
         end += 1 + fraction;
     }
