@@ -88,5 +88,5 @@ fn wake_after(state: &mut State, index: usize, now: Instant, dropped: &mut Vec<(
         slot.thread = ThreadState::Awake;
         return Some(index);
     }
-    let _ = (now, dropped); None
+    state.attend(now, dropped)
 }

@@ -96,6 +96,7 @@ pub(crate) struct State {
 }
 
 impl State {
+    #[allow(clippy::vec_box, reason = "runners stay boxed: they are moved in and out under the lock")]
     pub(crate) fn new(source: BatchSource, runners: Vec<Box<InstanceRunner>>, preserve_ordering: bool) -> Self {
         let slot = |runner| Slot { occupancy: Occupancy::Free(runner), thread: ThreadState::Awake, directed: None };
         Self {

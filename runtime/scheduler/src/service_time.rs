@@ -44,7 +44,7 @@ impl ServiceTimes {
     /// Learns that an execution of `rows` that ended at `now` took `elapsed`.
     pub(crate) fn record(&mut self, rows: u32, elapsed: Duration, now: Instant) {
         let bucket = &mut self.buckets[bucket_of(rows)];
-        let sample = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 64).max(1);
+        let sample = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX).clamp(1, u64::MAX / 64);
         bucket.measured = Some(now);
         if bucket.samples < FIRST_SAMPLES {
             bucket.average_ns = if bucket.samples == 0 { sample } else { bucket.average_ns.min(sample) };

@@ -273,6 +273,25 @@ fn a_lone_request_to_a_quick_model_is_executed_where_it_stands() {
 }
 
 #[test]
+fn what_came_during_an_inline_execution_is_not_forgotten() {
+    let served = serve(8, "dynamic_batching { }");
+    learn(&served);
+    served.model.hold();
+    let before = served.model.inside.load(SeqCst);
+    std::thread::scope(|scope| {
+        let inline = scope.spawn(|| matches!(served.scheduler.submit(request(1)), Submission::Done(Ok(_))));
+        served.model.wait_inside(before + 1);
+        let meanwhile = pending(served.scheduler.submit(request(2)));
+        // Longer than the budget of a caller's thread, so that the instance's own thread has to go on.
+        wait_until(Instant::now() + Duration::from_millis(1));
+        served.model.release();
+        assert_eq!(output(&wait(Submission::Pending(meanwhile)).unwrap()), [5]);
+        assert!(inline.join().unwrap());
+    });
+    assert_eq!(served.model.log().last().unwrap().thread, "m_0");
+}
+
+#[test]
 fn answers_keep_the_order_of_requests_where_the_policy_asks_for_it() {
     let served =
         serve(1, "dynamic_batching { preserve_ordering: true } instance_group [ { kind: KIND_CPU count: 2 } ]");

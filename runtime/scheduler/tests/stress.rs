@@ -1,6 +1,7 @@
 //! Many threads, inline and queued execution mixed, cancellations at random: nothing lost, nothing twice, no wake-up lost.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(clippy::print_stdout, reason = "seeds and counts are worth reading when a test fails")]
 
 mod test_model;
 

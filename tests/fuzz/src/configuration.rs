@@ -1,8 +1,7 @@
 //! Model configurations, as text and as JSON, and the graph that completes them.
 
 use hanok_model_config::{
-    CompletionFacts, load_config, load_wire_config, parse_json, parse_pbtxt, read_onnx_signature,
-    to_json,
+    CompletionFacts, load_config, load_wire_config, parse_json, parse_pbtxt, read_onnx_signature, to_json,
 };
 
 /// A `config.pbtxt`: parsed, completed and validated; what was parsed survives being written as JSON and read again.
@@ -14,8 +13,7 @@ pub fn config_pbtxt(input: &[u8]) {
         return;
     };
     let json = to_json(&parsed).to_string();
-    let again =
-        parse_json(&json).unwrap_or_else(|error| panic!("written and refused: {error}\n{json}"));
+    let again = parse_json(&json).unwrap_or_else(|error| panic!("written and refused: {error}\n{json}"));
     assert_eq!(parsed, again, "{json}");
     drop(load_config(text, &CompletionFacts::new("fuzzed"), None));
 }
@@ -26,11 +24,7 @@ pub fn config_json(input: &[u8]) {
         return;
     };
     let Ok(parsed) = parse_json(text) else { return };
-    drop(load_wire_config(
-        parsed,
-        &CompletionFacts::new("fuzzed"),
-        None,
-    ));
+    drop(load_wire_config(parsed, &CompletionFacts::new("fuzzed"), None));
 }
 
 /// An ONNX file, of which only the graph's signature is read.

@@ -17,39 +17,19 @@ pub(crate) static MODELS: LazyLock<Vec<ModelConfig>> = LazyLock::new(|| {
             format!("{field} {{ name: \"{name}{index}\" data_type: TYPE_{kind} dims: [{dims}] }} ")
         };
         let all = kinds.iter().enumerate();
-        all.map(|(index, kind)| {
-            one("input", "INPUT", index, *kind) + &one("output", "OUTPUT", index, *kind)
-        })
-        .collect()
+        all.map(|(index, kind)| one("input", "INPUT", index, *kind) + &one("output", "OUTPUT", index, *kind)).collect()
     };
     [
-        (
-            "fp32",
-            format!("max_batch_size: 8 {}", tensors(&[("FP32", "-1")])),
-        ),
-        (
-            "bytes",
-            format!("max_batch_size: 8 {}", tensors(&[("STRING", "-1")])),
-        ),
-        (
-            "pair",
-            format!(
-                "max_batch_size: 8 {}",
-                tensors(&[("INT32", "2"), ("UINT8", "-1")])
-            ),
-        ),
+        ("fp32", format!("max_batch_size: 8 {}", tensors(&[("FP32", "-1")]))),
+        ("bytes", format!("max_batch_size: 8 {}", tensors(&[("STRING", "-1")]))),
+        ("pair", format!("max_batch_size: 8 {}", tensors(&[("INT32", "2"), ("UINT8", "-1")]))),
         ("unbatched", tensors(&[("INT64", "-1, -1")])),
-        (
-            "half",
-            tensors(&[("FP16", "2"), ("BOOL", "1"), ("UINT64", "1")]),
-        ),
+        ("half", tensors(&[("FP16", "2"), ("BOOL", "1"), ("UINT64", "1")])),
     ]
     .into_iter()
     .map(|(name, text)| {
         let text = format!("name: \"{name}\" backend: \"builtin\" {text}");
-        load_config(&text, &CompletionFacts::new(name), None)
-            .expect("the configurations are valid")
-            .config
+        load_config(&text, &CompletionFacts::new(name), None).expect("the configurations are valid").config
     })
     .collect()
 });
@@ -60,22 +40,12 @@ pub(crate) fn answer(message: InferMessage<'_>, config: &ModelConfig) {
         return;
     };
     assert_eq!(request.inputs.len(), config.inputs.len());
-    assert!(
-        !config.batches()
-            || (1..=config.max_batch_size).contains(&request.rows)
-            || request.rows == 0
-    );
+    assert!(!config.batches() || (1..=config.max_batch_size).contains(&request.rows) || request.rows == 0);
     let parameters = Vec::new();
     let mut response = InferenceResponse::default();
     for (spec, input) in config.inputs.iter().zip(&request.inputs) {
-        let input = input
-            .as_ref()
-            .expect("no input of these models is optional");
-        if let Some(size) = input
-            .shape
-            .byte_size(spec.data_type)
-            .expect("a validated shape has a size")
-        {
+        let input = input.as_ref().expect("no input of these models is optional");
+        if let Some(size) = input.shape.byte_size(spec.data_type).expect("a validated shape has a size") {
             assert_eq!(size, input.data.len(), "as many bytes as the shape says");
         }
         response.outputs.push(Some(OutputTensor {
@@ -87,16 +57,9 @@ pub(crate) fn answer(message: InferMessage<'_>, config: &ModelConfig) {
     let Ok(outputs) = reply_outputs(&mut response, &plan, config, &[]) else {
         return;
     };
-    let floats = outputs
-        .iter()
-        .any(|output| output.data_type.name().contains('F'));
-    let reply = InferReply {
-        id: &request.id,
-        model_name: &config.name,
-        model_version: 1,
-        parameters: &parameters,
-        outputs,
-    };
+    let floats = outputs.iter().any(|output| output.data_type.name().contains('F'));
+    let reply =
+        InferReply { id: &request.id, model_name: &config.name, model_version: 1, parameters: &parameters, outputs };
     let Ok(body) = v2_http::write_infer_response(&reply) else {
         return;
     };
@@ -106,8 +69,5 @@ pub(crate) fn answer(message: InferMessage<'_>, config: &ModelConfig) {
         let value: serde_json::Value = serde_json::from_slice(json).expect("a reply is JSON");
         assert_eq!(value["model_name"], config.name.as_str());
     }
-    assert_eq!(
-        body.length(),
-        body.head.len() + body.parts.iter().map(Bytes::len).sum::<usize>()
-    );
+    assert_eq!(body.length(), body.head.len() + body.parts.iter().map(Bytes::len).sum::<usize>());
 }

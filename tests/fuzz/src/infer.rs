@@ -40,11 +40,7 @@ pub fn http_infer(input: &[u8]) {
         Ok(v2_http::BodyLayout::Json { length }) => {
             if let Ok(message) = v2_http::parse_infer(&body, length, &config.name, &limits) {
                 let json = &body[..length];
-                assert!(
-                    is_json(json),
-                    "accepted, and not JSON: {}",
-                    String::from_utf8_lossy(json)
-                );
+                assert!(is_json(json), "accepted, and not JSON: {}", String::from_utf8_lossy(json));
                 answer(message, config);
             }
         }
@@ -64,11 +60,7 @@ pub fn grpc_infer(input: &[u8]) {
     let Ok(mut request) = ModelInferRequest::decode(Bytes::copy_from_slice(message)) else {
         return;
     };
-    let limits = v2_grpc::GrpcLimits {
-        max_tensors: 6,
-        max_rank: 8,
-        max_parameters: 6,
-    };
+    let limits = v2_grpc::GrpcLimits { max_tensors: 6, max_rank: 8, max_parameters: 6 };
     if let Ok(message) = v2_grpc::parse_infer_request(&mut request, &limits) {
         answer(message, config);
     }

@@ -4,12 +4,7 @@
 //! under coverage; `tests/replay.rs` runs the checked-in corpora as ordinary tests. The engine is not part of this crate,
 //! so that the workspace needs no C++ compiler.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a target fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a target fails by panicking")]
 
 mod configuration;
 mod echo;

@@ -3,12 +3,7 @@
 //! Beside the inputs themselves, each is tried cut at every eighth byte and with single bytes changed, by a fixed rule:
 //! a little of what the fuzzer does, on every run of the tests.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::path::Path;
@@ -16,19 +11,11 @@ use std::path::Path;
 use hanok_fuzz::{TARGETS, Target};
 
 /// Bytes that mean something to one of the grammars.
-const INTERESTING: [u8; 12] = [
-    0, 0x7f, 0x80, 0xff, b'"', b'[', b'{', b'}', b'-', b'9', b'\\', b'#',
-];
+const INTERESTING: [u8; 12] = [0, 0x7f, 0x80, 0xff, b'"', b'[', b'{', b'}', b'-', b'9', b'\\', b'#'];
 
 fn replay(name: &str) {
-    let target: Target = TARGETS
-        .iter()
-        .find(|(target, _)| *target == name)
-        .unwrap()
-        .1;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("corpus")
-        .join(name);
+    let target: Target = TARGETS.iter().find(|(target, _)| *target == name).unwrap().1;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
     let mut count = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let input = fs::read(entry.unwrap().path()).unwrap();

@@ -2,10 +2,7 @@
 //!
 //! Reads only what is on disk; cargo is told to stay offline.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a repository that cargo cannot read has failed every rule"
-)]
+#![allow(clippy::expect_used, reason = "a repository that cargo cannot read has failed every rule")]
 
 use std::fs;
 use std::process::Command;
@@ -60,50 +57,24 @@ pub struct LockedPackage {
 /// When cargo cannot describe the workspace.
 #[must_use]
 pub fn packages() -> Vec<Package> {
-    let root = repository_root()
-        .canonicalize()
-        .expect("the repository's root exists");
+    let root = repository_root().canonicalize().expect("the repository's root exists");
     let cargo = option_env!("CARGO").unwrap_or("cargo");
     let output = Command::new(cargo)
-        .args([
-            "metadata",
-            "--no-deps",
-            "--offline",
-            "--format-version",
-            "1",
-        ])
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
         .current_dir(&root)
         .output()
         .expect("cargo can be started");
-    assert!(
-        output.status.success(),
-        "cargo metadata: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let metadata: Value =
-        serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
     let all = metadata["packages"].as_array().expect("packages is a list");
-    let names: Vec<&str> = all
-        .iter()
-        .filter_map(|package| package["name"].as_str())
-        .collect();
+    let names: Vec<&str> = all.iter().filter_map(|package| package["name"].as_str()).collect();
     all.iter()
         .map(|package| {
-            let manifest = package["manifest_path"]
-                .as_str()
-                .expect("a package has a manifest");
-            let folder = manifest
-                .trim_end_matches("Cargo.toml")
-                .trim_end_matches('/');
+            let manifest = package["manifest_path"].as_str().expect("a package has a manifest");
+            let folder = manifest.trim_end_matches("Cargo.toml").trim_end_matches('/');
             Package {
-                name: package["name"]
-                    .as_str()
-                    .expect("a package has a name")
-                    .to_owned(),
-                folder: folder
-                    .trim_start_matches(&*root.to_string_lossy())
-                    .trim_start_matches('/')
-                    .to_owned(),
+                name: package["name"].as_str().expect("a package has a name").to_owned(),
+                folder: folder.trim_start_matches(&*root.to_string_lossy()).trim_start_matches('/').to_owned(),
                 edges: edges(package, &names),
             }
         })
@@ -111,9 +82,7 @@ pub fn packages() -> Vec<Package> {
 }
 
 fn edges(package: &Value, members: &[&str]) -> Vec<Edge> {
-    let dependencies = package["dependencies"]
-        .as_array()
-        .expect("dependencies is a list");
+    let dependencies = package["dependencies"].as_array().expect("dependencies is a list");
     dependencies
         .iter()
         .filter_map(|dependency| {
@@ -123,10 +92,7 @@ fn edges(package: &Value, members: &[&str]) -> Vec<Edge> {
                 Some("build") => DependencyKind::Build,
                 _ => DependencyKind::Normal,
             };
-            members.contains(&on).then(|| Edge {
-                on: on.to_owned(),
-                kind,
-            })
+            members.contains(&on).then(|| Edge { on: on.to_owned(), kind })
         })
         .collect()
 }
@@ -137,18 +103,15 @@ fn edges(package: &Value, members: &[&str]) -> Vec<Edge> {
 /// When there is no lock file.
 #[must_use]
 pub fn locked_packages() -> Vec<LockedPackage> {
-    let text = fs::read_to_string(repository_root().join("Cargo.lock"))
-        .expect("the lock file is part of the repository");
+    let text =
+        fs::read_to_string(repository_root().join("Cargo.lock")).expect("the lock file is part of the repository");
     let mut locked = Vec::new();
     let mut name = None;
     for line in text.lines() {
         if let Some(value) = line.strip_prefix("name = ") {
             name = Some(value.trim_matches('"').to_owned());
         } else if let (Some(value), Some(name)) = (line.strip_prefix("version = "), name.take()) {
-            locked.push(LockedPackage {
-                name,
-                version: version(value.trim_matches('"')),
-            });
+            locked.push(LockedPackage { name, version: version(value.trim_matches('"')) });
         }
     }
     locked
@@ -156,15 +119,7 @@ pub fn locked_packages() -> Vec<LockedPackage> {
 
 /// Numbers of a version; what follows a `-` or `+` does not count.
 fn version(text: &str) -> (u64, u64, u64) {
-    let mut numbers = text
-        .split(['-', '+'])
-        .next()
-        .unwrap_or_default()
-        .split('.')
-        .map(|part| part.parse().unwrap_or(0));
-    (
-        numbers.next().unwrap_or(0),
-        numbers.next().unwrap_or(0),
-        numbers.next().unwrap_or(0),
-    )
+    let mut numbers =
+        text.split(['-', '+']).next().unwrap_or_default().split('.').map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }

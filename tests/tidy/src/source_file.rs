@@ -9,15 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::repository_root;
 
 /// Folders that hold nothing of ours.
-const IGNORED_FOLDERS: [&str; 7] = [
-    "target",
-    ".git",
-    ".hanok",
-    "__pycache__",
-    "node_modules",
-    ".pytest_cache",
-    "scratch",
-];
+const IGNORED_FOLDERS: [&str; 7] =
+    ["target", ".git", ".hanok", "__pycache__", "node_modules", ".pytest_cache", "scratch"];
 
 /// Larger files are data, not text to read.
 const LARGEST_TEXT_BYTES: u64 = 2 << 20;
@@ -41,22 +34,19 @@ impl SourceFile {
     /// Whether the file's extension is `extension`.
     #[must_use]
     pub fn has_extension(&self, extension: &str) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|found| found == extension)
+        Path::new(&self.path).extension().is_some_and(|found| found == extension)
     }
 
-    /// Whether the whole file is a test, a benchmark or part of one.
+    /// Whether the whole file is a test, a benchmark, a measurement (`examples/`) or part of one.
     #[must_use]
     pub fn is_test(&self) -> bool {
-        let stem = Path::new(&self.path)
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or_default();
+        let stem = Path::new(&self.path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         self.path.starts_with("tests/")
             || self.path.starts_with("benches/")
             || self.path.contains("/tests/")
             || self.path.contains("/benches/")
+            || self.path.contains("/examples/")
+            || self.text.lines().any(|line| line.starts_with("#![allow(") && line.contains("tests fail by panicking"))
             || stem == "tests"
             || stem.ends_with("_tests")
     }
@@ -111,17 +101,10 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<SourceFile>) {
             if !IGNORED_FOLDERS.contains(&name.as_ref()) && !name.starts_with(".venv") {
                 collect(root, &path, files);
             }
-        } else if kind.is_file()
-            && entry
-                .metadata()
-                .is_ok_and(|data| data.len() <= LARGEST_TEXT_BYTES)
-        {
+        } else if kind.is_file() && entry.metadata().is_ok_and(|data| data.len() <= LARGEST_TEXT_BYTES) {
             // A file that is not UTF-8 is data.
             if let Ok(text) = fs::read_to_string(&path) {
-                files.push(SourceFile {
-                    path: relative(root, &path),
-                    text,
-                });
+                files.push(SourceFile { path: relative(root, &path), text });
             }
         }
     }

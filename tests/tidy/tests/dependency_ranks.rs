@@ -2,33 +2,21 @@
 //!
 //! A test may also use a crate of its own rank; tests and benchmarks as packages may use everything.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use hanok_tidy::{DependencyKind, packages, report};
 
 /// Rank by folder. The two sides, `runtime` and `control-plane`, meet only in the binary.
 fn rank(folder: &str) -> Option<u32> {
     Some(match folder {
-        "runtime/tensor"
-        | "runtime/telemetry"
-        | "runtime/routing"
-        | "kernels"
-        | "control-plane/state" => 0,
+        "runtime/tensor" | "runtime/telemetry" | "runtime/routing" | "kernels" | "control-plane/state" => 0,
         "runtime/model-config"
         | "control-plane/registry"
         | "control-plane/features"
         | "control-plane/events"
         | "control-plane/monitoring" => 1,
         "runtime/backend" | "control-plane/rollout" | "control-plane/pipelines" => 2,
-        "runtime/scheduler"
-        | "runtime/protocol"
-        | "control-plane/api"
-        | "control-plane/console" => 3,
+        "runtime/scheduler" | "runtime/protocol" | "control-plane/api" | "control-plane/console" => 3,
         backend if backend.starts_with("runtime/backends/") => 3,
         "runtime/repository" => 4,
         "runtime/server" => 5,
@@ -43,10 +31,7 @@ fn is_free(folder: &str) -> bool {
 
 /// `runtime`, `control-plane` or, for what either may use, nothing.
 fn side(folder: &str) -> Option<&str> {
-    folder
-        .split('/')
-        .next()
-        .filter(|side| ["runtime", "control-plane"].contains(side))
+    folder.split('/').next().filter(|side| ["runtime", "control-plane"].contains(side))
 }
 
 #[test]
@@ -54,19 +39,12 @@ fn crates_depend_only_on_lower_ranks() {
     let packages = packages();
     assert!(packages.len() >= 11, "the workspace has lost its packages");
     let folder_of = |name: &str| {
-        packages
-            .iter()
-            .find(|package| package.name == name)
-            .map(|package| package.folder.as_str())
-            .unwrap()
+        packages.iter().find(|package| package.name == name).map(|package| package.folder.as_str()).unwrap()
     };
     let mut findings = Vec::new();
     for package in packages.iter().filter(|package| !is_free(&package.folder)) {
         let Some(own) = rank(&package.folder) else {
-            findings.push(format!(
-                "`{}` in `{}` has no rank",
-                package.name, package.folder
-            ));
+            findings.push(format!("`{}` in `{}` has no rank", package.name, package.folder));
             continue;
         };
         for edge in &package.edges {
@@ -81,18 +59,11 @@ fn crates_depend_only_on_lower_ranks() {
                 _ => true,
             };
             if !(lower && same_side) {
-                findings.push(format!(
-                    "`{}` must not depend on `{}` ({:?})",
-                    package.name, edge.on, edge.kind
-                ));
+                findings.push(format!("`{}` must not depend on `{}` ({:?})", package.name, edge.on, edge.kind));
             }
         }
     }
-    assert!(
-        findings.is_empty(),
-        "{}",
-        report("dependency edges that the ranks do not allow", &findings)
-    );
+    assert!(findings.is_empty(), "{}", report("dependency edges that the ranks do not allow", &findings));
 }
 
 #[test]
@@ -104,11 +75,7 @@ fn package_names_follow_their_folders() {
                 "" => "hanok".to_owned(),
                 folder => {
                     let last = folder.rsplit('/').next().unwrap();
-                    let prefix = if folder.starts_with("runtime/backends/") {
-                        "hanok-backend-"
-                    } else {
-                        "hanok-"
-                    };
+                    let prefix = if folder.starts_with("runtime/backends/") { "hanok-backend-" } else { "hanok-" };
                     format!("{prefix}{last}")
                 }
             };
@@ -116,9 +83,5 @@ fn package_names_follow_their_folders() {
         })
         .map(|package| format!("`{}` in `{}`", package.name, package.folder))
         .collect();
-    assert!(
-        findings.is_empty(),
-        "{}",
-        report("packages are called hanok-FOLDER", &findings)
-    );
+    assert!(findings.is_empty(), "{}", report("packages are called hanok-FOLDER", &findings));
 }

@@ -1,11 +1,6 @@
 //! Rules about files: header, length, names, unfinished marks, places that only one machine knows.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use hanok_tidy::{SourceFile, report, source_files};
 
@@ -14,8 +9,8 @@ const LONGEST_FILE_LINES: usize = 500;
 
 /// Names that say nothing about what is inside.
 const BUCKET_NAMES: [&str; 13] = [
-    "util", "utils", "common", "helper", "helpers", "misc", "shared", "base", "manager", "types",
-    "handler", "handlers", "stuff",
+    "util", "utils", "common", "helper", "helpers", "misc", "shared", "base", "manager", "types", "handler",
+    "handlers", "stuff",
 ];
 
 /// Text that must not be found in the files below; split, so that this file does not find itself.
@@ -25,10 +20,7 @@ fn written(parts: &[&str]) -> String {
 
 fn check(rule: &str, find: impl Fn(&SourceFile) -> Vec<String>) {
     let files = source_files();
-    assert!(
-        files.iter().filter(|file| file.is_rust()).count() > 20,
-        "the repository's files were not found"
-    );
+    assert!(files.iter().filter(|file| file.is_rust()).count() > 20, "the repository's files were not found");
     let findings: Vec<String> = files.iter().flat_map(find).collect();
     assert!(findings.is_empty(), "{}", report(rule, &findings));
 }
@@ -37,14 +29,8 @@ fn check(rule: &str, find: impl Fn(&SourceFile) -> Vec<String>) {
 fn every_rust_file_opens_with_a_header() {
     check("files without a `//!` header that says something", |file| {
         let header = file.text.lines().next().unwrap_or_default();
-        let says_something = header
-            .strip_prefix("//! ")
-            .is_some_and(|text| text.len() >= 12);
-        if file.is_rust() && !says_something {
-            vec![file.path.clone()]
-        } else {
-            vec![]
-        }
+        let says_something = header.strip_prefix("//! ").is_some_and(|text| text.len() >= 12);
+        if file.is_rust() && !says_something { vec![file.path.clone()] } else { vec![] }
     });
 }
 
@@ -53,11 +39,7 @@ fn files_are_short() {
     check("files over 500 lines before their tests", |file| {
         let lines = file.lines_before_tests().count();
         let counts = (file.is_rust() || file.has_extension("py")) && lines > LONGEST_FILE_LINES;
-        if counts {
-            vec![format!("{} ({lines} lines)", file.path)]
-        } else {
-            vec![]
-        }
+        if counts { vec![format!("{} ({lines} lines)", file.path)] } else { vec![] }
     });
 }
 
@@ -65,22 +47,16 @@ fn files_are_short() {
 fn no_file_or_module_has_a_bucket_name() {
     check("names that say nothing", |file| {
         let mut findings = Vec::new();
-        let in_path = file
-            .path
-            .split('/')
-            .map(|part| part.split('.').next().unwrap_or_default());
-        findings.extend(
-            in_path
-                .filter(|name| BUCKET_NAMES.contains(name))
-                .map(|name| format!("{}: `{name}`", file.path)),
-        );
+        if !file.is_rust() && !file.has_extension("py") {
+            return findings;
+        }
+        let in_path = file.path.split('/').map(|part| part.split('.').next().unwrap_or_default());
+        findings
+            .extend(in_path.filter(|name| BUCKET_NAMES.contains(name)).map(|name| format!("{}: `{name}`", file.path)));
         if file.is_rust() {
             for (number, line) in file.text.lines().enumerate() {
-                let declared = line
-                    .trim()
-                    .trim_start_matches("pub ")
-                    .trim_start_matches("pub(crate) ")
-                    .strip_prefix("mod ");
+                let declared =
+                    line.trim().trim_start_matches("pub ").trim_start_matches("pub(crate) ").strip_prefix("mod ");
                 let name = declared.map(|rest| rest.trim_end_matches([';', '{', ' ']));
                 if name.is_some_and(|name| BUCKET_NAMES.contains(&name)) {
                     findings.push(format!("{}:{}: {line}", file.path, number + 1));
@@ -93,12 +69,8 @@ fn no_file_or_module_has_a_bucket_name() {
 
 #[test]
 fn nothing_is_marked_unfinished() {
-    let marks = [
-        written(&["TO", "DO"]),
-        written(&["FIX", "ME"]),
-        written(&["to", "do!("]),
-        written(&["unimple", "mented!("]),
-    ];
+    let marks =
+        [written(&["TO", "DO"]), written(&["FIX", "ME"]), written(&["to", "do!("]), written(&["unimple", "mented!("])];
     check("unfinished marks", |file| {
         let code = ["rs", "py", "sh", "toml", "md", "yaml", "yml", "proto"]
             .iter()
@@ -119,10 +91,7 @@ fn contains_word(line: &str, mark: &str) -> bool {
     line.match_indices(mark).any(|(start, found)| {
         let is_part = |character: char| character.is_alphanumeric() || character == '_';
         let before = line[..start].chars().next_back().is_some_and(is_part);
-        let after = line[start + found.len()..]
-            .chars()
-            .next()
-            .is_some_and(is_part);
+        let after = line[start + found.len()..].chars().next().is_some_and(is_part);
         !before && (!after || mark.ends_with('('))
     })
 }

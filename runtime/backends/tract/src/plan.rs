@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::{
     DatumType, InferenceFact, InferenceModel, InferenceModelExt as _, IntoRunnable as _, TDim, Tensor, TractError,
-    TypedSimplePlan,
+    TractResult, TypedSimplePlan,
 };
+use tract_onnx::tract_core::model::SpecialOps as _;
+use tract_onnx::tract_core::ops::cast::cast;
 use tract_onnx::tract_core::ops::konst::Const;
 
 use crate::contract::Contract;
@@ -62,7 +64,7 @@ impl Plan {
             input_types.push(datum);
         }
         // tract asserts in places what a graph may break; that must fail the load and nothing else.
-        let optimised = catch_unwind(AssertUnwindSafe(|| model.into_optimized()?.into_runnable()));
+        let optimised = catch_unwind(AssertUnwindSafe(|| optimise(model)));
         let runnable = optimised.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
             Err(TractError::msg(format!("tract panicked: {}", text.unwrap_or("for no stated reason"))))
@@ -84,6 +86,19 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+fn optimise(model: InferenceModel) -> TractResult<Arc<TypedSimplePlan>> {
+    let mut model = model.into_typed()?;
+    // A dimension that is an output becomes a number inside the plan, where the sizes of the run are known.
+    let mut outputs = model.output_outlets()?.to_vec();
+    for (index, outlet) in outputs.iter_mut().enumerate() {
+        if model.outlet_fact(*outlet)?.datum_type == DatumType::TDim {
+            *outlet = model.wire_node(format!("hanok_number_{index}"), cast(DatumType::I64), &[*outlet])?[0];
+        }
+    }
+    model.select_output_outlets(&outputs)?;
+    model.into_optimized()?.into_runnable()
 }
 
 fn size(model: &InferenceModel, sizes: Sizes<'_>, dimension: &Axis, position: (usize, usize)) -> TDim {

@@ -330,10 +330,8 @@ pub(super) fn number(bytes: &[u8], start: usize) -> Option<(NumberValue, usize)>
         if !negative {
             return Some((NumberValue::Unsigned(magnitude), end));
         }
-        if magnitude > 0 {
-            if let Some(value) = 0_i64.checked_sub_unsigned(magnitude) {
-                return Some((NumberValue::Negative(value), end));
-            }
+        if let (1.., Some(value)) = (magnitude, 0_i64.checked_sub_unsigned(magnitude)) {
+            return Some((NumberValue::Negative(value), end));
         }
     }
     double(bytes, start).map(|(value, end)| (NumberValue::Float(value), end))

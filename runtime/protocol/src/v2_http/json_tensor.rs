@@ -221,7 +221,7 @@ pub(super) fn over_budget(input: &str, needed: usize, budget: usize) -> ServingE
 }
 
 fn numbers<E: Element>(cursor: &mut JsonCursor<'_>, expected: ExpectedData<'_>) -> Result<Bytes, ServingError> {
-    let size = expected.element_count.checked_mul(E::SIZE).unwrap_or(usize::MAX);
+    let size = expected.element_count.saturating_mul(E::SIZE);
     if size > expected.byte_budget {
         return Err(over_budget(expected.input, size, expected.byte_budget));
     }
@@ -271,7 +271,7 @@ fn element_fault(cursor: &JsonCursor<'_>, expected: ExpectedData<'_>, fault: Ele
 }
 
 fn strings(cursor: &mut JsonCursor<'_>, expected: ExpectedData<'_>) -> Result<Bytes, ServingError> {
-    let least = expected.element_count.checked_mul(4).unwrap_or(usize::MAX);
+    let least = expected.element_count.saturating_mul(4);
     if least > expected.byte_budget {
         return Err(over_budget(expected.input, least, expected.byte_budget));
     }

@@ -114,8 +114,8 @@ def main():
     requests = [{i.name: np.stack([array, array[::-1], array])[:rows] for (i, _), array in zip(infos, samples.values())} for rows in (1, 2, 3)]
     write("types", nodes, [i for i, _ in infos], [o for _, o in infos], requests, within=0.0)
 
-    write("shape", [helper.make_node("Shape", ["x"], ["y"]), helper.make_node("Size", ["x"], ["n"])], [value("x", F, "A", "B")],
-          [value("y", TensorProto.INT64, 2), value("n", TensorProto.INT64)], [{"x": real(3, 2)}, {"x": real(5, 1)}], max_batch_size=0)
+    write("shape", [helper.make_node("Shape", ["x"], ["y"])], [value("x", F, "A", "B")],
+          [value("y", TensorProto.INT64, 2)], [{"x": real(3, 2)}, {"x": real(5, 1)}], max_batch_size=0)
 
     write("reshaped", [helper.make_node("ReduceMax", ["x"], ["y"], axes=[1, 2], keepdims=0)], [value("x", F, "N", 2, 3)], [value("y", F, "N")],
           [{"x": real(rows, 2, 3)} for rows in (1, 3)], client_dims={"x": [6], "y": [1]})
