@@ -10,7 +10,7 @@ pub(crate) struct Surroundings {
     pub(crate) onnxruntime_library: Option<PathBuf>,
     /// Folder of this executable.
     pub(crate) executable_directory: Option<PathBuf>,
-    /// `.hanok/lib` in the working directory: what the setup command fills.
+    /// What the setup command fills: `.hanok/lib` in the working directory, or above the executable's folder.
     pub(crate) project_library_directory: PathBuf,
     /// `VIRTUAL_ENV`.
     pub(crate) virtual_environment: Option<PathBuf>,
@@ -26,6 +26,18 @@ pub(crate) struct Surroundings {
     pub(crate) processors: usize,
 }
 
+/// The first `.hanok/lib` of the working directory and of the folders above the executable (`target/release/hanok`).
+fn project_library_directory() -> PathBuf {
+    let library = |folder: &std::path::Path| folder.join(".hanok").join("lib");
+    let here = library(std::path::Path::new(""));
+    if here.is_dir() {
+        return here;
+    }
+    let executable = env::current_exe().ok();
+    let above = executable.iter().flat_map(|path| path.ancestors().skip(2).take(2)).map(library);
+    above.into_iter().find(|folder| folder.is_dir()).unwrap_or(here)
+}
+
 impl Surroundings {
     /// Reads the environment.
     pub(crate) fn read() -> Self {
@@ -33,7 +45,7 @@ impl Surroundings {
         Self {
             onnxruntime_library: path("ORT_DYLIB_PATH"),
             executable_directory: env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from)),
-            project_library_directory: PathBuf::from(".hanok").join("lib"),
+            project_library_directory: project_library_directory(),
             virtual_environment: path("VIRTUAL_ENV"),
             working_directory: env::current_dir().ok(),
             home_directory: path("HOME"),

@@ -162,7 +162,7 @@ impl<'a> Batch<'a> {
         self.members
     }
 
-    /// Whether no member was answered yet, not even in part.
+    /// Whether no member has its final response yet; partial responses do not count.
     #[must_use]
     pub fn is_unanswered(&self) -> bool {
         self.members.iter().all(|member| !member.answered)

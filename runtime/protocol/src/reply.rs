@@ -1,4 +1,4 @@
-//! From a model's response to the tensors of a reply: chosen, renamed, reshaped, classified.
+//! From a model's response to the tensors of a reply: chosen, named, classified.
 //!
 //! Shared by both protocols; nothing is encoded here. Tensors stay views of the backend's buffer.
 
@@ -62,7 +62,6 @@ pub fn reply_outputs<'c>(
         if !matches!(tensor.shape.byte_size(tensor.data_type), Ok(None)) {
             check_size(spec, &tensor)?;
         }
-        restore_shape(spec, &mut tensor.shape, config.batches());
         if planned.classification > 0 {
             let labels = labels.get(index).map_or(&[][..], Vec::as_slice);
             tensor = classify(&tensor, labels, planned.classification, config.batches())?;
@@ -84,28 +83,6 @@ fn check_size(spec: &OutputSpec, tensor: &OutputTensor) -> Result<(), ServingErr
     }
     Err(ServingError::internal(format!("output tensor shape does not match size of output for '{}'", spec.name))
         .with_operator_detail(format!("shape {} of {}, {} bytes", tensor.shape, tensor.data_type, tensor.data.len())))
-}
-
-/// Turns the model's dimensions into the client's, where the configuration reshapes the output: the values of the
-/// variable dimensions keep their order.
-fn restore_shape(spec: &OutputSpec, shape: &mut Shape, batches: bool) {
-    let Some(model_dims) = &spec.reshape else { return };
-    let leading = usize::from(batches);
-    let Some(given) = shape.get(leading..).filter(|given| given.len() == model_dims.rank()) else { return };
-    let mut variable = given.iter().zip(model_dims.iter()).filter(|(_, configured)| **configured < 0).map(|(value, _)| *value);
-    let mut restored = Shape::new(shape.get(..leading).unwrap_or_default());
-    for &dimension in spec.dims.iter() {
-        if dimension >= 0 {
-            restored.push(dimension);
-        } else if let Some(value) = variable.next() {
-            restored.push(value);
-        } else {
-            return;
-        }
-    }
-    if restored.element_count() == shape.element_count() {
-        *shape = restored;
-    }
 }
 
 #[cfg(test)]
@@ -139,15 +116,6 @@ mod tests {
         let some = reply_outputs(&mut full(), &plan, &config, &[]).unwrap();
         assert_eq!(some.iter().map(|output| output.name).collect::<Vec<_>>(), ["OUTPUT1", "OUTPUT0"]);
         assert_eq!((some[1].data_type, &some[1].shape[..]), (DataType::Bytes, &[1_i64, 3][..]));
-    }
-
-    #[test]
-    fn reshaped_outputs_get_the_client_s_dimensions() {
-        let config = sample_models::reshaped();
-        let mut response =
-            InferenceResponse { outputs: smallvec![Some(int32(&[0; 10], &[2, 5, 1]))], ..InferenceResponse::default() };
-        let outputs = reply_outputs(&mut response, &OutputPlan::All { binary: false }, &config, &[]).unwrap();
-        assert_eq!(&outputs[0].shape[..], [2, 5]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A message against a model's configuration: names, data types, shapes, batch size, byte sizes (W-30, W-31, W-44).
 //!
-//! Pure. What passes is in the configuration's order, reshaped to what the model wants, and safe to batch. Texts are
+//! Pure. What passes is in the configuration's order and safe to batch; shapes are still the client's (backends reshape). Texts are
 //! Triton's, which its clients and its test suite know.
 
 use std::time::Instant;
@@ -252,11 +252,7 @@ fn validate_input(
         }
         None => check_elements(&data, &input.shape, spec, config)?,
     }
-    let shape = match &spec.reshape {
-        None => input.shape,
-        Some(reshape) => reshaped(&input.shape, leading, spec, reshape),
-    };
-    Ok(InputTensor { shape, data })
+    Ok(InputTensor { shape: input.shape, data })
 }
 
 fn unexpected_shape(input: &MessageInput<'_>, spec: &InputSpec, config: &ModelConfig) -> ServingError {
@@ -331,16 +327,6 @@ fn check_elements(data: &[u8], shape: &Shape, spec: &InputSpec, config: &ModelCo
         )));
     }
     Ok(())
-}
-
-/// The model's dimensions: values of variable dimensions keep their order.
-fn reshaped(shape: &Shape, leading: usize, spec: &InputSpec, reshape: &Shape) -> Shape {
-    let dims = shape.get(leading..).unwrap_or_default();
-    let mut variable = dims.iter().zip(spec.dims.iter()).filter(|(_, configured)| **configured < 0).map(|(sent, _)| *sent);
-    let batch = shape.get(..leading).unwrap_or_default().iter().copied();
-    batch
-        .chain(reshape.iter().map(|&dimension| if dimension < 0 { variable.next().unwrap_or(dimension) } else { dimension }))
-        .collect()
 }
 
 #[cfg(test)]

@@ -176,9 +176,9 @@ fn w45_bytes_elements_are_counted() {
 }
 
 #[test]
-fn reshape_gives_the_model_s_dimensions() {
+fn shapes_stay_the_client_s_where_the_model_reshapes() {
     let (request, _) = prepared([ints("INPUT0", &[2, 5])], &sample_models::reshaped()).unwrap();
-    assert_eq!(&request.inputs[0].as_ref().unwrap().shape[..], [2, 5, 1]);
+    assert_eq!(&request.inputs[0].as_ref().unwrap().shape[..], [2, 5]);
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl ModelRoots {
             for entry in fs::read_dir(root)? {
                 let path = entry?.path();
                 let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-                if is_model_name(name) && !name.starts_with('.') && path.is_dir() && looks_like_model(&path) {
+                if is_model_name(name) && path.is_dir() && looks_like_model(&path) {
                     names.insert(name.to_owned());
                 }
             }
@@ -150,6 +150,15 @@ impl ModelRoots {
 }
 
 impl Fingerprint {
+    /// Whether nothing but configuration files differs.
+    pub(crate) fn same_but_configuration(&self, other: &Self) -> bool {
+        let files = |fingerprint: &'_ Self| -> BTreeMap<PathBuf, (u64, Option<SystemTime>)> {
+            let is_model = |path: &&PathBuf| path.extension().is_none_or(|extension| extension != "pbtxt");
+            fingerprint.0.iter().filter(|(path, _)| is_model(path)).map(|(path, facts)| (path.clone(), *facts)).collect()
+        };
+        files(self) == files(other)
+    }
+
     fn add(&mut self, path: &Path) {
         if let Ok(metadata) = fs::metadata(path) {
             let size = if metadata.is_dir() { 0 } else { metadata.len() };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hanok_backend::{ErrorCode, ServingError};
+use hanok_model_config::ModelConfig;
 use parking_lot::Mutex;
 
 use crate::layout::{Fingerprint, FolderProblem, ModelFolder};
@@ -249,20 +250,33 @@ impl ModelRepository {
         if only_if_changed && last.fingerprint.as_ref() == Some(&folder.fingerprint) {
             return Ok(());
         }
-        last.fingerprint = Some(folder.fingerprint.clone());
-        let outcome = self.load_folder(&folder, request.config_json.as_deref());
+        let before = last.fingerprint.replace(folder.fingerprint.clone());
+        let same_files = before.is_some_and(|before| before.same_but_configuration(&folder.fingerprint));
+        let outcome = self.load_folder(&folder, request.config_json.as_deref(), same_files);
         match &outcome {
             Ok(()) => last.override_folder = override_folder,
             Err(error) => {
                 tracing::error!(model = name, %error, "loading failed");
                 if self.ready.versions(name).is_empty() {
-                    let mut states = self.states.lock();
-                    let state = states.entry(name.to_owned()).or_default();
-                    state.failure = Some(error.message().to_owned());
+                    self.note_failure(&folder, error.message());
                 }
             }
         }
-        outcome
+        // Whatever fails while a model is loaded, Triton calls the model invalid (W-72).
+        outcome.map_err(|error| error.with_triton_code(ErrorCode::InvalidArgument))
+    }
+
+    /// Puts a failure that concerns no single version where the index shows it: at the highest version on disk.
+    fn note_failure(&self, folder: &ModelFolder, reason: &str) {
+        let mut states = self.states.lock();
+        let state = states.entry(folder.name.clone()).or_default();
+        match folder.versions.keys().next_back() {
+            Some(&version) if !state.versions.contains_key(&version) => {
+                state.set(version, VersionState::Unavailable, reason);
+            }
+            Some(_) => {}
+            None => state.failure = Some(reason.to_owned()),
+        }
     }
 
     fn read_folder(&self, name: &str) -> Result<ModelFolder, ServingError> {
@@ -283,7 +297,14 @@ impl ModelRepository {
     }
 
     /// Loads every version that the policy asks for; swaps when done. Versions that fail keep what they had.
-    fn load_folder(&self, folder: &ModelFolder, config_json: Option<&str>) -> Result<(), ServingError> {
+    ///
+    /// `same_files` tells that nothing but the configuration changed since the last load.
+    fn load_folder(
+        &self,
+        folder: &ModelFolder,
+        config_json: Option<&str>,
+        same_files: bool,
+    ) -> Result<(), ServingError> {
         let name = folder.name.as_str();
         let plan = self.context.plan(folder, config_json)?;
         let before = self.ready.versions(name);
@@ -294,7 +315,11 @@ impl ModelRepository {
             if old.is_none() {
                 self.set_state(name, version, VersionState::Loading, "");
             }
-            match self.context.load_version(folder, &plan.config, version) {
+            // A change of nothing but the instances is no new model: its counters go on (W-75).
+            let counters = old
+                .filter(|old| same_files && differs_in_instances_only(&old.config, &plan.config))
+                .map(|old| Arc::clone(&old.statistics));
+            match self.context.load_version(folder, &plan.config, version, counters) {
                 Ok(ready) => {
                     tracing::info!(model = name, version, seconds = ready.load_seconds, "ready");
                     serving.push(ready);
@@ -420,4 +445,15 @@ impl ModelRepository {
             version.scheduler.drain();
         }
     }
+}
+
+/// Whether two configurations ask for different instances of the same model.
+fn differs_in_instances_only(old: &ModelConfig, new: &ModelConfig) -> bool {
+    if old.instance_groups == new.instance_groups {
+        return false;
+    }
+    let (mut old, mut new) = (old.wire.clone(), new.wire.clone());
+    old.instance_group.clear();
+    new.instance_group.clear();
+    old == new
 }

@@ -99,12 +99,13 @@ impl LoadingContext {
         .map_err(invalid)
     }
 
-    /// Loads one version, creates its instances and warms it up.
+    /// Loads one version, creates its instances and warms it up. With `counters` it goes on counting there.
     pub(crate) fn load_version(
         &self,
         folder: &ModelFolder,
         config: &Arc<ModelConfig>,
         version: u64,
+        counters: Option<Arc<ModelStatistics>>,
     ) -> Result<Arc<ReadyVersion>, ServingError> {
         let started = Instant::now();
         let directory = folder.versions.get(&version).ok_or_else(|| {
@@ -121,7 +122,7 @@ impl LoadingContext {
         let model = self.backends.get(&config.backend)?.load(&source)?;
         let memory_bytes = model.memory_bytes();
         let gains_from_warmup = model.gains_from_warmup();
-        let statistics = Arc::new(ModelStatistics::new(config.max_batch_size));
+        let statistics = counters.unwrap_or_else(|| Arc::new(ModelStatistics::new(config.max_batch_size)));
         let settings = SchedulerSettings {
             config: Arc::clone(config),
             statistics: Arc::clone(&statistics),

@@ -1,6 +1,6 @@
 //! What the server tells of itself and of its models, in the protocols' plain forms; shared by all doors.
 
-use hanok_backend::ServingError;
+use hanok_backend::{ErrorCode, ServingError};
 use hanok_protocol::{
     ModelMetadata, ModelState, ModelVersionStatistics, RepositoryEntry, ServerMetadata, TRITON_EXTENSIONS,
 };
@@ -59,7 +59,7 @@ pub(crate) fn is_model_ready(state: &ServerState, model: &str, version: Option<u
 /// Counters of all models, of one, or of one version (W-19).
 ///
 /// # Errors
-/// `InvalidArgument` for an unknown model: Triton's choice on this route.
+/// `NotFound` for an unknown model, which Triton calls an invalid argument on this route.
 pub(crate) fn statistics(
     repository: &ModelRepository,
     model: Option<&str>,
@@ -79,10 +79,11 @@ pub(crate) fn statistics(
         })
         .collect();
     match (model, chosen.is_empty()) {
-        (Some(model), true) => Err(ServingError::invalid(match version {
+        (Some(model), true) => Err(ServingError::not_found(match version {
             None => format!("requested model '{model}' is not available"),
             Some(version) => format!("requested model version is not available for model '{model}': {version}"),
-        })),
+        })
+        .with_triton_code(ErrorCode::InvalidArgument)),
         _ => Ok(chosen),
     }
 }

@@ -8,10 +8,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hanok_backend::{ErrorCode, InferenceRequest, InferenceResponse, ServingError};
 use hanok_repository::ReadyVersion;
-use hanok_scheduler::Submission;
+use hanok_scheduler::{ResponseFuture, Submission};
 use hanok_telemetry::{FailureReason, SuccessRecord};
 
 use crate::Limits;
+
+/// Deadlines nearer than this get a timer of their own.
+const TIMED_WAIT: Duration = Duration::from_secs(60);
 
 /// Sets the deadline: the soonest of the transport's, the request's own time-out and the server's limit.
 pub(crate) fn fix_deadline(request: &mut InferenceRequest, transport: Option<Duration>, limits: &Limits) {
@@ -29,14 +32,32 @@ pub(crate) fn fix_deadline(request: &mut InferenceRequest, transport: Option<Dur
 pub(crate) async fn infer(
     version: &Arc<ReadyVersion>,
     request: InferenceRequest,
+    id: &str,
 ) -> Result<InferenceResponse, ServingError> {
-    let mut outcome = Outcome::begin(version, request.received);
+    let mut outcome = Outcome::begin(version, request.received, id);
+    let deadline = request.deadline;
     let result = match version.scheduler.submit(request) {
         Submission::Done(result) => result,
-        Submission::Pending(answer) => answer.await,
+        Submission::Pending(answer) => by_deadline(answer, deadline).await,
     };
     outcome.settle(&result);
     result
+}
+
+/// Waits for an answer until the deadline. Dropping the answer takes the request out of its queue.
+///
+/// A timer is made only for deadlines that are near; the scheduler enforces the others when it forms batches.
+pub(crate) async fn by_deadline(
+    answer: ResponseFuture,
+    deadline: Option<Instant>,
+) -> Result<InferenceResponse, ServingError> {
+    match deadline {
+        Some(deadline) if deadline.saturating_duration_since(Instant::now()) < TIMED_WAIT => {
+            let expired = || Err(ServingError::new(ErrorCode::DeadlineExceeded, "Request timeout expired"));
+            tokio::time::timeout_at(deadline.into(), answer).await.unwrap_or_else(|_| expired())
+        }
+        _ => answer.await,
+    }
 }
 
 /// Counts one request when it is settled, or as cancelled when dropped before.
@@ -44,12 +65,13 @@ pub(crate) async fn infer(
 pub(crate) struct Outcome<'a> {
     version: &'a ReadyVersion,
     received: Instant,
+    id: &'a str,
     settled: bool,
 }
 
 impl<'a> Outcome<'a> {
-    pub(crate) fn begin(version: &'a ReadyVersion, received: Instant) -> Self {
-        Self { version, received, settled: false }
+    pub(crate) fn begin(version: &'a ReadyVersion, received: Instant, id: &'a str) -> Self {
+        Self { version, received, id, settled: false }
     }
 
     pub(crate) fn settle(&mut self, result: &Result<InferenceResponse, ServingError>) {
@@ -80,7 +102,8 @@ impl<'a> Outcome<'a> {
             return;
         }
         if error.code() == ErrorCode::Internal {
-            tracing::warn!(model = &*self.version.model, version = self.version.version, %error, "a request failed");
+            let (model, version) = (&*self.version.model, self.version.version);
+            tracing::warn!(request_id = self.id, model, version, %error, "a request failed");
         }
         self.version.statistics.record_failure(failure_reason(error.code()), self.elapsed_ns());
     }

@@ -70,11 +70,10 @@ impl FixedPlans {
         // of 8, 150 alone; densenet121 366 and 144), so more plans would cost time and memory for nothing.
         let alone = convolutional && failure.is_none();
         let mut any_suffices = alone;
-        if max_rows > 1 && !alone && (single_cost < SMALL || failure.is_some()) {
-            if let Ok(any) = workshop.any(max_rows) {
-                any_suffices = any.single < single_cost.mul_f64(1.15) + Duration::from_micros(1);
-                made.push((any.plan, any.cost));
-            }
+        let try_any = max_rows > 1 && !alone && (single_cost < SMALL || failure.is_some());
+        if let Some(Ok(any)) = try_any.then(|| workshop.any(max_rows)) {
+            any_suffices = any.single < single_cost.mul_f64(1.15) + Duration::from_micros(1);
+            made.push((any.plan, any.cost));
         }
         if let Some(error) = failure
             && made.is_empty()

@@ -136,7 +136,7 @@ impl ModelInstance for TractInstance {
             let values = self.run(&run.plan, &mut readers, &sizes, (1, 1))?;
             for (index, value) in values.enumerate().filter(|&(index, _)| wanted[index]) {
                 let (shape, bytes) = whole(&contract.outputs[index], value)?;
-                give(batch, &model, index, shape, bytes)?;
+                give(batch, &model, index, &shape, bytes)?;
             }
             return Ok(());
         }
@@ -153,7 +153,7 @@ impl ModelInstance for TractInstance {
         }
         for (index, writer) in writers.into_iter().enumerate().filter(|&(index, _)| wanted[index]) {
             let (shape, bytes) = writer.finish();
-            give(batch, &model, index, shape, bytes)?;
+            give(batch, &model, index, &shape, bytes)?;
         }
         Ok(())
     }
@@ -164,12 +164,12 @@ fn give(
     batch: &mut Batch<'_>,
     model: &LoadedModel,
     index: usize,
-    shape: Shape,
+    shape: &Shape,
     bytes: bytes::Bytes,
 ) -> Result<(), ServingError> {
     let port = &model.contract.outputs[index];
     let spec = &model.config.outputs[index];
-    let Some(seen) = client_output_shape(spec, &shape, model.contract.max_rows.is_some()) else {
+    let Some(seen) = client_output_shape(spec, shape, model.contract.max_rows.is_some()) else {
         return Err(ServingError::internal(format!(
             "output '{}' has shape {shape}, which does not fit the reshape of the configuration",
             port.name

@@ -26,7 +26,7 @@ pub(crate) struct LoadedModel {
 #[derive(Debug)]
 enum Plans {
     Fixed(FixedPlans),
-    Shaped(ShapedPlans),
+    Shaped(Box<ShapedPlans>),
 }
 
 /// A model served by tract.
@@ -91,7 +91,8 @@ impl Plans {
     fn of(model: InferenceModel, graph: &Graph, contract: &Contract) -> Result<Self, TractError> {
         let variable = graph.axes.iter().flatten().any(|axis| matches!(axis, Axis::Variable(_)));
         if variable {
-            return Ok(Self::Shaped(ShapedPlans::new(model, contract, &graph.axes, !graph.convolutional)));
+            let plans = ShapedPlans::new(model, contract, &graph.axes, !graph.convolutional);
+            return Ok(Self::Shaped(Box::new(plans)));
         }
         let max_rows = contract.max_rows.unwrap_or(1);
         FixedPlans::build(&model, contract, &graph.axes, max_rows, graph.convolutional).map(Self::Fixed)

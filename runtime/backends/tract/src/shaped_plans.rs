@@ -18,6 +18,9 @@ use crate::plan::{Plan, Sizes};
 /// Shapes whose plans are kept.
 pub(crate) const CAPACITY: usize = 16;
 
+/// Shape of every input.
+type InputShapes = Vec<Vec<usize>>;
+
 /// Plans by shape.
 #[derive(Debug)]
 pub(crate) struct ShapedPlans {
@@ -27,7 +30,7 @@ pub(crate) struct ShapedPlans {
     /// One plan for everything, where there is one.
     any: Option<Arc<Plan>>,
     /// Most recently used last.
-    recent: Mutex<VecDeque<(Vec<Vec<usize>>, Arc<Plan>)>>,
+    recent: Mutex<VecDeque<(InputShapes, Arc<Plan>)>>,
 }
 
 impl ShapedPlans {
@@ -63,7 +66,7 @@ impl ShapedPlans {
         Ok(PlannedRun { plan, rows: run_rows, run_rows })
     }
 
-    fn plan_for(&self, key: Vec<Vec<usize>>) -> Result<Arc<Plan>, ServingError> {
+    fn plan_for(&self, key: InputShapes) -> Result<Arc<Plan>, ServingError> {
         if let Some(plan) = self.take_recent(&key) {
             return Ok(plan);
         }

@@ -70,9 +70,10 @@ pub(crate) async fn accept_loop<S: ConnectionServer>(
     loop {
         let accepted = tokio::select! {
             biased;
+            // Accepting comes first: whoever connected before the listener closes is still served.
+            accepted = listener.accept() => accepted,
             () = reached(&mut draining, Stage::Draining) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = listener.accept() => accepted,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,

@@ -34,6 +34,8 @@ impl WatchedStream {
     pub(crate) async fn opens_as_http2(&self) -> io::Result<bool> {
         let told_to_end = poll_fn(|context| self.watch.poll_signal(context));
         tokio::select! {
+            // What has arrived already is served, also while the server drains.
+            biased;
             opening = self.opening() => opening,
             _ = told_to_end => Err(io::ErrorKind::TimedOut.into()),
         }

@@ -35,7 +35,7 @@ pub(super) async fn answer(
     let understood = understand(state, metadata, message, received, timeout, Some(UnaryEndpoint::Grpc))?;
     let Understood { ready, request, plan, .. } = understood;
     let id = request.id.clone();
-    let mut response = infer(&ready, request).await?;
+    let mut response = infer(&ready, request, &id).await?;
     reply_message(&ready, &plan, &id, &mut response)
 }
 
@@ -67,7 +67,7 @@ pub(super) fn understand(
     match understood() {
         Ok((request, plan, empty_final_response)) => Ok(Understood { ready, request, plan, empty_final_response }),
         Err(error) => {
-            Outcome::begin(&ready, received).fail(&error);
+            Outcome::begin(&ready, received, "").fail(&error);
             Err(error)
         }
     }

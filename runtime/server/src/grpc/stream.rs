@@ -20,7 +20,7 @@ use tonic::{Status, Streaming};
 
 use super::infer::{Understood, call_timeout, reply_message, understand};
 use crate::admission::Permit;
-use crate::inference::Outcome;
+use crate::inference::{Outcome, by_deadline};
 use crate::state::ServerState;
 
 /// Most requests of one stream that are not answered yet.
@@ -103,19 +103,21 @@ impl InferStream {
             }
             Ok((permit, understood)) => {
                 let Understood { ready, request, plan, .. } = understood;
+                let deadline = request.deadline;
                 let submission = ready.scheduler.submit(request);
                 Begun::Ordinary(Box::pin(async move {
                     let _permit = permit;
-                    let mut outcome = Outcome::begin(&ready, received);
+                    let mut outcome = Outcome::begin(&ready, received, &id);
                     let result = match submission {
                         Submission::Done(result) => result,
-                        Submission::Pending(answer) => answer.await,
+                        Submission::Pending(answer) => by_deadline(answer, deadline).await,
                     };
                     outcome.settle(&result);
                     let replied = result.and_then(|mut response| {
                         mark_final(&mut response, true);
                         reply_message(&ready, &plan, &id, &mut response)
                     });
+                    drop(outcome);
                     replied.map(stream_response).map_err(|error| (error, id))
                 }))
             }
@@ -157,7 +159,7 @@ impl DecoupledRequest {
         let Self { permit, understood, id } = self;
         let _permit = permit;
         let Understood { ready, request, plan, empty_final_response } = understood;
-        let mut outcome = Outcome::begin(&ready, request.received);
+        let mut outcome = Outcome::begin(&ready, request.received, &id);
         let mut responses = ready.scheduler.submit_stream(request);
         while let Some(response) = responses.next().await {
             let message = match response.result {

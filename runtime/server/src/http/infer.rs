@@ -102,12 +102,12 @@ async fn execute(
     let (request, plan) = match understood(state, headers, body, &ready, received) {
         Ok(understood) => understood,
         Err(error) => {
-            Outcome::begin(&ready, received).fail(&error);
+            Outcome::begin(&ready, received, "").fail(&error);
             return Err(error);
         }
     };
     let id = request.id.clone();
-    let mut response = infer(&ready, request).await?;
+    let mut response = infer(&ready, request, &id).await?;
     let outputs = reply_outputs(&mut response, &plan, &ready.config, &ready.labels)?;
     let reply = InferReply {
         id: &id,

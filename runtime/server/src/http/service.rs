@@ -72,8 +72,7 @@ async fn serve_http1(
         // The connection's watch times heads; hyper's own timer would cut idle connections too.
         .header_read_timeout(None)
         .max_headers(state.limits.max_headers)
-        .max_buf_size(state.limits.max_head_bytes.max(8192))
-        .pipeline_flush(true);
+        .max_buf_size(state.limits.max_head_bytes.max(8192));
     let driven = Arc::clone(&watch);
     let service = service_fn(move |request| {
         let (state, watch) = (Arc::clone(&state), Arc::clone(&watch));

@@ -52,10 +52,11 @@ pub(super) fn logistic(value: f32) -> f32 {
 /// Inverse of the cumulative normal distribution, by Winitzki's approximation of the inverse error function.
 pub(super) fn probit(value: f32) -> f32 {
     const A: f32 = 0.147;
-    const ORT_PI: f32 = 3.14159;
+    #[allow(clippy::approx_constant, reason = "the digits that ONNX Runtime computes with")]
+    const PI: f32 = 3.14159;
     let argument = 2.0 * value - 1.0;
     let log = ((1.0 - argument) * (1.0 + argument)).ln();
-    let first = 2.0 / (ORT_PI * A) + 0.5 * log;
+    let first = 2.0 / (PI * A) + 0.5 * log;
     let root = (-first + (first * first - log / A).sqrt()).sqrt();
     std::f32::consts::SQRT_2 * if argument < 0.0 { -root } else { root }
 }
