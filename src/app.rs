@@ -120,6 +120,8 @@ pub(crate) fn engine_summary(engine: &EngineChoice) -> String {
             "ONNX models are served by tract, which is inside this binary; ONNX Runtime would be up to four times \
              faster: {GET_ONNXRUNTIME}"
         ),
-        _ => format!("ONNX models cannot be served: this binary has no tract, and no ONNX Runtime was found; {GET_ONNXRUNTIME}"),
+        _ => format!(
+            "ONNX models cannot be served: this binary has no tract, and no ONNX Runtime was found; {GET_ONNXRUNTIME}"
+        ),
     }
 }

@@ -58,9 +58,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs a client's command: one thread is enough, and cheap.
-fn on_one_thread(
-    command: impl Future<Output = Result<ExitCode, CommandError>>,
-) -> Result<ExitCode, CommandError> {
+fn on_one_thread(command: impl Future<Output = Result<ExitCode, CommandError>>) -> Result<ExitCode, CommandError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

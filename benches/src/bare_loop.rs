@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use hanok_backend::conformance::Outcome;
 use hanok_backend::{
-    Backend as _, Batch, BatchInput, InferenceRequest, InstancePlacement, Member, ModelSource, OutputSelection, Placement,
+    Backend as _, Batch, BatchInput, InferenceRequest, InstancePlacement, Member, ModelSource, OutputSelection,
+    Placement,
 };
 use hanok_backend_onnxruntime::{LibrarySearch, OnnxRuntimeBackend, locate};
 use hanok_model_config::{CompletionFacts, ModelConfig, load_config, read_onnx_signature};
@@ -80,14 +81,18 @@ pub(crate) fn run(arguments: &BareLoopArguments) -> Result<(), Problem> {
     }
     let seconds = begin.elapsed().as_secs_f64();
     let rows = f64::from(executions) * f64::from(arguments.batch);
-    println!("{}", serde_json::json!({"rows_per_second": rows / seconds, "executions": executions, "seconds": seconds}));
+    println!(
+        "{}",
+        serde_json::json!({"rows_per_second": rows / seconds, "executions": executions, "seconds": seconds})
+    );
     Ok(())
 }
 
 fn configuration(folder: &Path) -> Result<ModelConfig, Problem> {
     let name = folder.file_name().and_then(|name| name.to_str()).ok_or("the model's folder has no name")?;
     let text = std::fs::read_to_string(folder.join("config.pbtxt")).unwrap_or_default();
-    let graph = std::fs::read(folder.join("1/model.onnx")).map_err(|error| format!("cannot read the model: {error}"))?;
+    let graph =
+        std::fs::read(folder.join("1/model.onnx")).map_err(|error| format!("cannot read the model: {error}"))?;
     let signature = read_onnx_signature(&graph).map_err(|error| format!("{error:?}"))?;
     let mut facts = CompletionFacts::new(name);
     facts.model_files = vec!["model.onnx".to_owned()];

@@ -58,7 +58,8 @@ fn read(level: &Value, model: &str, errors_allowed: bool) -> Result<Measured, Pr
     if let Some((kind, error)) = errors.and_then(|errors| errors.iter().next()).filter(|_| !errors_allowed) {
         return Err(format!("`{model}` at {} gave errors: {kind}: {error}", level["level"]));
     }
-    let number = |value: &Value| value.as_f64().ok_or_else(|| format!("the report of `{model}` lacks a figure: {level}"));
+    let number =
+        |value: &Value| value.as_f64().ok_or_else(|| format!("the report of `{model}` lacks a figure: {level}"));
     Ok(Measured {
         cpu_us: number(&level["server_cpu_us_per_request"])?,
         rate: number(&level["requests_per_second"])?,

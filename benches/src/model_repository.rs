@@ -51,7 +51,8 @@ impl ModelRepository {
         let goal = self.folder.join(name);
         make(&goal.join("1"))?;
         for folder in ["", "1"] {
-            let files = std::fs::read_dir(source.join(folder)).map_err(|error| format!("cannot read `{name}`: {error}"))?;
+            let files =
+                std::fs::read_dir(source.join(folder)).map_err(|error| format!("cannot read `{name}`: {error}"))?;
             for file in files.flatten().filter(|file| file.path().is_file()) {
                 let copy = goal.join(folder).join(file.file_name());
                 std::fs::copy(file.path(), &copy).map_err(|error| format!("cannot copy `{name}`: {error}"))?;

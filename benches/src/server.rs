@@ -104,7 +104,8 @@ fn listening(line: &str) -> Option<(Option<SocketAddr>, Option<SocketAddr>)> {
     let (_, rest) = line.split_once("listening ")?;
     let address = |key: &str| {
         let (_, value) = rest.split_once(key)?;
-        let end = value.find(|letter: char| letter.is_whitespace() || letter == '"' || letter == ',').unwrap_or(value.len());
+        let end =
+            value.find(|letter: char| letter.is_whitespace() || letter == '"' || letter == ',').unwrap_or(value.len());
         let mut address: SocketAddr = value[..end].parse().ok()?;
         if address.ip().is_unspecified() {
             address.set_ip(Ipv4Addr::LOCALHOST.into());

@@ -51,7 +51,9 @@ impl FromStr for ServerAddress {
             Some(("http", rest)) => (Protocol::Http, rest),
             Some(("grpc", rest)) => (Protocol::Grpc, rest),
             Some(("https" | "grpcs", _)) => {
-                return Err(format!("{expected}, `{text}` asks for TLS, which this client lacks: use a local TLS proxy"));
+                return Err(format!(
+                    "{expected}, `{text}` asks for TLS, which this client lacks: use a local TLS proxy"
+                ));
             }
             Some(_) => return Err(format!("{expected}, actual `{text}`")),
             None => (Protocol::Http, text),

@@ -125,7 +125,8 @@ impl ModelStatistics {
             CountAndTime { count: now.count - then.count, ns: now.ns - then.ns }
         };
         let count = |now: u64, then: u64| now.checked_sub(then).unwrap_or(now);
-        let earlier = |size: u64| before.batches.iter().find(|&&(known, _)| known == size).map_or(0, |&(_, count)| count);
+        let earlier =
+            |size: u64| before.batches.iter().find(|&&(known, _)| known == size).map_or(0, |&(_, count)| count);
         Self {
             inference_count: count(self.inference_count, before.inference_count),
             execution_count: count(self.execution_count, before.execution_count),

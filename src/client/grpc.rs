@@ -63,9 +63,13 @@ impl GrpcClient {
     pub(crate) async fn contract(&mut self, model: &str, version: Option<&str>) -> Result<ModelContract, ClientError> {
         let request = pb::ModelMetadataRequest { name: model.to_owned(), version: text(version) };
         let reply = self.service.model_metadata(request).await.map_err(|status| self.failure(&status))?.into_inner();
-        let side = |tensors: Vec<pb::model_metadata_response::TensorMetadata>| -> Result<Vec<TensorContract>, ClientError> {
-            tensors.into_iter().map(|tensor| tensor_contract(tensor.name, &tensor.datatype, &tensor.shape)).collect()
-        };
+        let side =
+            |tensors: Vec<pb::model_metadata_response::TensorMetadata>| -> Result<Vec<TensorContract>, ClientError> {
+                tensors
+                    .into_iter()
+                    .map(|tensor| tensor_contract(tensor.name, &tensor.datatype, &tensor.shape))
+                    .collect()
+            };
         Ok(ModelContract {
             inputs: side(reply.inputs)?,
             outputs: side(reply.outputs)?,
@@ -194,7 +198,9 @@ fn message(call: &InferenceCall) -> pb::ModelInferRequest {
     let output = |name: &String| {
         let mut output = InferRequestedOutputTensor { name: name.clone(), ..Default::default() };
         if let Some(classes) = call.classification {
-            output.parameters.insert("classification".to_owned(), parameter(ParameterChoice::Int64Param(classes.into())));
+            output
+                .parameters
+                .insert("classification".to_owned(), parameter(ParameterChoice::Int64Param(classes.into())));
         }
         output
     };
@@ -224,7 +230,9 @@ fn typed(contents: &pb::InferTensorContents, data_type: DataType) -> Bytes {
         DataType::Int32 => data.extend(contents.int_contents.iter().flat_map(|number| number.to_le_bytes())),
         DataType::Int64 => data.extend(contents.int64_contents.iter().flat_map(|number| number.to_le_bytes())),
         DataType::Uint8 => data.extend(contents.uint_contents.iter().map(|&number| number as u8)),
-        DataType::Uint16 => data.extend(contents.uint_contents.iter().flat_map(|&number| (number as u16).to_le_bytes())),
+        DataType::Uint16 => {
+            data.extend(contents.uint_contents.iter().flat_map(|&number| (number as u16).to_le_bytes()))
+        }
         DataType::Uint32 => data.extend(contents.uint_contents.iter().flat_map(|number| number.to_le_bytes())),
         DataType::Uint64 => data.extend(contents.uint64_contents.iter().flat_map(|number| number.to_le_bytes())),
         DataType::Fp32 => data.extend(contents.fp32_contents.iter().flat_map(|number| number.to_le_bytes())),

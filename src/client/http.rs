@@ -61,8 +61,7 @@ impl HttpClient {
         };
         if !usable {
             self.connection = None;
-            let stream =
-                TcpStream::connect(&self.address.authority).await.map_err(|error| self.unreachable(&error))?;
+            let stream = TcpStream::connect(&self.address.authority).await.map_err(|error| self.unreachable(&error))?;
             stream.set_nodelay(true).map_err(|error| self.unreachable(&error))?;
             let (sender, connection) =
                 handshake(TokioIo::new(stream)).await.map_err(|error| self.unreachable(&error))?;
@@ -148,7 +147,11 @@ impl HttpClient {
     }
 
     /// A model's statistics, summed over its versions.
-    pub(crate) async fn statistics(&mut self, model: &str, version: Option<&str>) -> Result<ModelStatistics, ClientError> {
+    pub(crate) async fn statistics(
+        &mut self,
+        model: &str,
+        version: Option<&str>,
+    ) -> Result<ModelStatistics, ClientError> {
         Ok(decode_statistics(&self.get(&model_path(model, version, "/stats")).await?))
     }
 

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use hanok_tensor::{BytesElements, DataType, Shape};
 use serde_json::{Map, Value, json};
 
+use super::ClientError;
 use super::contract::{InferenceAnswer, InferenceCall, ModelContract, TensorContract};
 use super::tensor_value::{TensorValue, encode_json, json_shape};
-use super::ClientError;
 
 /// How tensors travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,8 @@ pub(crate) fn encode_request(call: &InferenceCall, encoding: Encoding) -> Result
     }
     let mut message = Map::new();
     message.insert("inputs".to_owned(), Value::Array(inputs));
-    let outputs: Vec<Value> = call.outputs.iter().map(|name| output_member(name, call.classification, binary)).collect();
+    let outputs: Vec<Value> =
+        call.outputs.iter().map(|name| output_member(name, call.classification, binary)).collect();
     let mut parameters = Map::new();
     if let Some(microseconds) = call.timeout_microseconds() {
         parameters.insert("timeout".to_owned(), Value::from(microseconds));
@@ -61,7 +62,8 @@ pub(crate) fn encode_request(call: &InferenceCall, encoding: Encoding) -> Result
     if !parameters.is_empty() {
         message.insert("parameters".to_owned(), Value::Object(parameters));
     }
-    let mut body = serde_json::to_vec(&Value::Object(message)).map_err(|error| ClientError::reply(error.to_string()))?;
+    let mut body =
+        serde_json::to_vec(&Value::Object(message)).map_err(|error| ClientError::reply(error.to_string()))?;
     let json_length = binary.then_some(body.len());
     for part in parts {
         body.extend_from_slice(part);

@@ -44,7 +44,8 @@ impl FromStr for ShapeArgument {
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || format!("expected NAME:DIMENSION,DIMENSION,... such as image:1,3,224,224, actual `{text}`");
         let (name, list) = text.rsplit_once(':').ok_or_else(expected)?;
-        let dimensions: Result<Vec<i64>, _> = list.split(',').map(|dimension| dimension.trim().parse::<i64>()).collect();
+        let dimensions: Result<Vec<i64>, _> =
+            list.split(',').map(|dimension| dimension.trim().parse::<i64>()).collect();
         let dimensions = dimensions.map_err(|_| expected())?;
         if name.is_empty() || dimensions.iter().any(|&dimension| dimension < 0) {
             return Err(expected());

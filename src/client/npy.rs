@@ -52,17 +52,13 @@ fn split(rest: &[u8], length: usize) -> Result<(&[u8], &[u8]), String> {
 }
 
 fn after<'a>(header: &'a str, key: &str) -> Result<&'a str, String> {
-    header
-        .split_once(key)
-        .map(|(_, rest)| rest.trim_start())
-        .ok_or_else(|| format!("the .npy header lacks {key}"))
+    header.split_once(key).map(|(_, rest)| rest.trim_start()).ok_or_else(|| format!("the .npy header lacks {key}"))
 }
 
 fn elements(descr: &str, shape: Shape, payload: &[u8]) -> Result<NpyArray, String> {
     let count = shape.element_count().map_err(|error| error.to_string())?;
-    let unknown = || {
-        format!("arrays of dtype `{descr}` are not supported: convert with array.astype, for example to 'float32'")
-    };
+    let unknown =
+        || format!("arrays of dtype `{descr}` are not supported: convert with array.astype, for example to 'float32'");
     let mut characters = descr.chars();
     let order = characters.next().ok_or_else(unknown)?;
     let code = characters.as_str();
@@ -153,7 +149,8 @@ mod tests {
         assert_eq!((array.shape.rank(), &array.data[..]), (0, &[2_u8, 1][..]));
         let array = read_npy(&file("{'descr': '|S3', 'fortran_order': False, 'shape': (2,), }", b"abcd\0\0")).unwrap();
         assert_eq!(&array.data[..], b"\x03\0\0\0abc\x01\0\0\0d");
-        let array = read_npy(&file("{'descr': '<U1', 'fortran_order': False, 'shape': (1,), }", b"\xac\x20\0\0")).unwrap();
+        let array =
+            read_npy(&file("{'descr': '<U1', 'fortran_order': False, 'shape': (1,), }", b"\xac\x20\0\0")).unwrap();
         assert_eq!(&array.data[..], "\u{3}\0\0\0€".as_bytes());
     }
 

@@ -246,7 +246,8 @@ async fn with_progress(
         return outcome.await;
     }
     let total = u64::try_from(expected.as_millis()).unwrap_or(u64::MAX);
-    let style = ProgressStyle::with_template("{prefix} [{wide_bar}] {eta}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template("{prefix} [{wide_bar}] {eta}").unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(total).with_style(style).with_prefix(title.to_owned());
     let started = Instant::now();
     let mut tick = tokio::time::interval(Duration::from_millis(200));

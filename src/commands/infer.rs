@@ -97,7 +97,10 @@ fn call(arguments: &InferArguments, contract: &ModelContract) -> Result<Inferenc
     let inputs = inputs.collect::<Result<Vec<_>, String>>().map_err(CommandError::Input)?;
     for shape in &arguments.shape {
         if !contract.inputs.iter().any(|input| input.name == shape.name) {
-            return Err(CommandError::input(format!("--shape names the input `{}`, which the model lacks", shape.name)));
+            return Err(CommandError::input(format!(
+                "--shape names the input `{}`, which the model lacks",
+                shape.name
+            )));
         }
     }
     let mut outputs = arguments.output.clone();

@@ -120,9 +120,9 @@ fn index_table(index: &[IndexEntry]) -> String {
 fn index_json(index: &[IndexEntry]) -> Value {
     index
         .iter()
-        .map(|entry| {
-            json!({"name": entry.name, "version": entry.version, "state": entry.state, "reason": entry.reason})
-        })
+        .map(
+            |entry| json!({"name": entry.name, "version": entry.version, "state": entry.state, "reason": entry.reason}),
+        )
         .collect()
 }
 

@@ -57,7 +57,8 @@ async fn serve(
     let state = Arc::new(server_state(arguments, &repository, logging)?);
     tracing::info!("limits: {}", state.limits);
 
-    let server = RunningServer::start(&state, &endpoints(arguments)).map_err(|error| CommandError::failed(error.to_string()))?;
+    let server =
+        RunningServer::start(&state, &endpoints(arguments)).map_err(|error| CommandError::failed(error.to_string()))?;
     let shown = |address: Option<SocketAddr>| address.map_or_else(|| "off".to_owned(), |address| address.to_string());
     tracing::info!(
         "listening http={} grpc={} metrics={}",
@@ -92,7 +93,9 @@ async fn serve(
     };
     if !interrupted {
         if arguments.repository.exit_on_error && !repository.all_ready() {
-            return Err(CommandError::failed("a model failed to load, and --exit-on-error was given; the log has the reason"));
+            return Err(CommandError::failed(
+                "a model failed to load, and --exit-on-error was given; the log has the reason",
+            ));
         }
         state.lifecycle.advance(Stage::Serving);
         let count = repository.ready().all().len();
@@ -142,7 +145,8 @@ struct Signals {
 
 impl Signals {
     fn install() -> Result<Self, CommandError> {
-        let install = |kind| signal(kind).map_err(|error| CommandError::failed(format!("signals cannot be received: {error}")));
+        let install =
+            |kind| signal(kind).map_err(|error| CommandError::failed(format!("signals cannot be received: {error}")));
         Ok(Self { terminate: install(SignalKind::terminate())?, interrupt: install(SignalKind::interrupt())? })
     }
 
@@ -199,7 +203,9 @@ fn open_repository(
     let default_max_batch_size = match setting("default-max-batch-size") {
         None => 4,
         Some(text) => text.parse().map_err(|_| {
-            CommandError::input(format!("--backend-config=default-max-batch-size={text}: expected a number, got `{text}`"))
+            CommandError::input(format!(
+                "--backend-config=default-max-batch-size={text}: expected a number, got `{text}`"
+            ))
         })?,
     };
     let repository = RepositorySettings {
@@ -299,7 +305,11 @@ fn endpoints(arguments: &ServeArguments) -> Endpoints {
     Endpoints {
         http: address(http.allow_http, http.http_address, http.http_port),
         grpc: address(grpc.allow_grpc, grpc.grpc_address, grpc.grpc_port),
-        metrics: address(metrics.allow_metrics, metrics.metrics_address.unwrap_or(http.http_address), metrics.metrics_port),
+        metrics: address(
+            metrics.allow_metrics,
+            metrics.metrics_address.unwrap_or(http.http_address),
+            metrics.metrics_port,
+        ),
         reuse_http_port: http.reuse_http_port,
         reuse_grpc_port: grpc.reuse_grpc_port,
     }

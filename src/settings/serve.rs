@@ -66,7 +66,13 @@ pub(crate) enum ProfileName {
 #[command(next_help_heading = "Models")]
 pub(crate) struct RepositoryFlags {
     /// Folder of models, in Triton's layout; may be given several times
-    #[arg(long = "model-repository", alias = "model-store", value_name = "DIR", default_value = "models", env = "HANOK_MODEL_REPOSITORY")]
+    #[arg(
+        long = "model-repository",
+        alias = "model-store",
+        value_name = "DIR",
+        default_value = "models",
+        env = "HANOK_MODEL_REPOSITORY"
+    )]
     pub(crate) roots: Vec<PathBuf>,
     /// Who decides what is loaded
     #[arg(long = "model-control-mode", value_name = "MODE", default_value = "none")]

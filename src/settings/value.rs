@@ -50,7 +50,10 @@ mod tests {
         assert_eq!(boolean("False"), Ok(false));
         assert!(boolean("maybe").is_err());
         let setting = backend_setting("onnxruntime,library=/x=y").unwrap();
-        assert_eq!((setting.backend.as_str(), setting.key.as_str(), setting.value.as_str()), ("onnxruntime", "library", "/x=y"));
+        assert_eq!(
+            (setting.backend.as_str(), setting.key.as_str(), setting.value.as_str()),
+            ("onnxruntime", "library", "/x=y")
+        );
         assert_eq!(backend_setting("default-max-batch-size=8").unwrap().backend, "");
         assert!(backend_setting("onnxruntime,novalue").is_err());
     }

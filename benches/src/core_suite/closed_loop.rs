@@ -187,9 +187,8 @@ pub(super) fn boosting(options: &Options) -> Vec<Figure> {
         let levels = ["--concurrency", "8,32", "--encoding", "binary"];
         interleave(options, &[("boosting", load(server.http()?, server.child.id(), "tabular", &levels))])
     };
-    let lines = |what: &str, first, second| {
-        vec![cpu("boosting", what, 0, 8, first), cpu("boosting", what, 1, 32, second)]
-    };
+    let lines =
+        |what: &str, first, second| vec![cpu("boosting", what, 0, 8, first), cpu("boosting", what, 1, 32, second)];
     let library = lines("gradient boosting on ONNX Runtime", Target::AtMost(28.0), Target::AtMost(22.0));
     let embedded = lines("gradient boosting on tract", Target::Information, Target::Information);
     let mut all = figures(library, &rounds(Engine::OnnxRuntime));

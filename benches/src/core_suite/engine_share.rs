@@ -33,10 +33,8 @@ pub(super) fn figures(options: &Options) -> Vec<Figure> {
 
 fn rounds(options: &Options, model: &str) -> Result<Vec<f64>, Problem> {
     let repository = ModelRepository::new(model)?;
-    let settings = format!(
-        "instance_group [ {{ count: 1 kind: KIND_CPU }} ]\n{}",
-        parameter("intra_op_thread_count", "1")
-    );
+    let settings =
+        format!("instance_group [ {{ count: 1 kind: KIND_CPU }} ]\n{}", parameter("intra_op_thread_count", "1"));
     repository.add_copy(&options.test_models, model, &settings)?;
     let server = RunningServer::hanok(options, repository.path(), Engine::OnnxRuntime)?;
     if !server.has_model(model) {
@@ -59,7 +57,12 @@ fn bare_rate(options: &Options, folder: &std::path::Path) -> Result<f64, Problem
     let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let mut command = Command::new(program);
     let (switch, value) = hanok_backend_onnxruntime::TELEMETRY_SWITCH;
-    command.env(switch, value).arg("bare-loop").arg(folder).args(["--batch", "1", "--seconds", &options.seconds.to_string()]);
+    command.env(switch, value).arg("bare-loop").arg(folder).args([
+        "--batch",
+        "1",
+        "--seconds",
+        &options.seconds.to_string(),
+    ]);
     if let Some(library) = &options.onnxruntime_library {
         command.arg("--library").arg(library);
     }

@@ -32,9 +32,7 @@ pub(super) fn figures(options: &Options) -> Vec<Figure> {
 }
 
 fn ready(options: &Options, engine: Engine) -> Result<Vec<f64>, Problem> {
-    (0..options.rounds.max(5))
-        .map(|_| Ok(start(options, engine)?.ready_after.as_secs_f64() * 1e3))
-        .collect()
+    (0..options.rounds.max(5)).map(|_| Ok(start(options, engine)?.ready_after.as_secs_f64() * 1e3)).collect()
 }
 
 fn memory(options: &Options, engine: Engine) -> Result<Vec<f64>, Problem> {

@@ -58,9 +58,12 @@ fn first_input(body: &Bytes, json_length: usize) -> Bytes {
 
 fn main() {
     let parameters = Parameters::new();
-    println!("route of an infer path: {:.0} ns", median_ns(100_000, || {
-        black_box(route(Method::Post, black_box("/v2/models/identity_fp32/infer")));
-    }));
+    println!(
+        "route of an infer path: {:.0} ns",
+        median_ns(100_000, || {
+            black_box(route(Method::Post, black_box("/v2/models/identity_fp32/infer")));
+        })
+    );
 
     let json = r#"{"id":"1","inputs":[{"name":"INPUT0","shape":[1,16],"datatype":"FP32","parameters":{"binary_data_size":64}}],"outputs":[{"name":"OUTPUT0","parameters":{"binary_data":true}}]}"#;
     let body = Bytes::from([json.as_bytes(), &[0; 64]].concat());

@@ -55,7 +55,8 @@ pub fn classify(
 ) -> Result<OutputTensor, ServingError> {
     check_data_type(output.data_type)?;
     let element_count = output.shape.element_count().unwrap_or(usize::MAX);
-    let Some(size) = output.data_type.element_size().filter(|size| element_count.checked_mul(*size) == Some(output.data.len()))
+    let Some(size) =
+        output.data_type.element_size().filter(|size| element_count.checked_mul(*size) == Some(output.data.len()))
     else {
         return Err(ServingError::internal("output tensor shape does not match its size"));
     };

@@ -23,11 +23,10 @@ pub mod v2_http;
 mod sample_models;
 
 pub use description::{
-    ModelMetadata, ModelState, ModelVersionStatistics, RepositoryEntry, ServerMetadata, TRITON_EXTENSIONS, TensorMetadata,
+    ModelMetadata, ModelState, ModelVersionStatistics, RepositoryEntry, ServerMetadata, TRITON_EXTENSIONS,
+    TensorMetadata,
 };
-pub use message::{
-    InferMessage, MessageInput, RequestedOutput, ReservedParameters, SharedMemoryRange, TensorSource,
-};
+pub use message::{InferMessage, MessageInput, RequestedOutput, ReservedParameters, SharedMemoryRange, TensorSource};
 pub use output_plan::{OutputPlan, PlannedOutput};
 pub use parameters::{RESERVED_PREFIX, is_reserved_parameter};
 pub use reply::{InferReply, OutputLabels, ReplyOutput, reply_outputs};

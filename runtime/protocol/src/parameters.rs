@@ -19,7 +19,13 @@ pub fn is_reserved_parameter(name: &str) -> bool {
     name.starts_with(RESERVED_PREFIX)
         || matches!(
             name,
-            "sequence_id" | "sequence_start" | "sequence_end" | "priority" | "timeout" | "headers" | "binary_data_output"
+            "sequence_id"
+                | "sequence_start"
+                | "sequence_end"
+                | "priority"
+                | "timeout"
+                | "headers"
+                | "binary_data_output"
         )
 }
 
@@ -163,11 +169,8 @@ impl ParameterCollector {
 
     /// Ends the collection.
     pub(crate) fn finish(mut self) -> CollectedParameters {
-        self.reserved.sequence = self.sequence_id.map(|id| SequenceControl {
-            id,
-            start: self.sequence_start,
-            end: self.sequence_end,
-        });
+        self.reserved.sequence =
+            self.sequence_id.map(|id| SequenceControl { id, start: self.sequence_start, end: self.sequence_end });
         CollectedParameters {
             reserved: self.reserved,
             ordinary: self.ordinary,

@@ -121,8 +121,10 @@ mod tests {
     #[test]
     fn contradictory_output_is_internal() {
         let config = sample_models::simple();
-        let mut response =
-            InferenceResponse { outputs: smallvec![Some(int32(&[1; 15], &[1, 16])), None], ..InferenceResponse::default() };
+        let mut response = InferenceResponse {
+            outputs: smallvec![Some(int32(&[1; 15], &[1, 16])), None],
+            ..InferenceResponse::default()
+        };
         let error = reply_outputs(&mut response, &OutputPlan::All { binary: false }, &config, &[]).unwrap_err();
         assert_eq!(error.message(), "output tensor shape does not match size of output for 'OUTPUT0'");
     }

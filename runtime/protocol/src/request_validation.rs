@@ -31,12 +31,12 @@ pub enum UnaryEndpoint {
 pub fn refuse_decoupled(config: &ModelConfig, endpoint: UnaryEndpoint) -> Result<(), ServingError> {
     match (config.decoupled, endpoint) {
         (false, _) => Ok(()),
-        (true, UnaryEndpoint::Http) => Err(ServingError::unsupported(
-            "HTTP end point doesn't support models with decoupled transaction policy",
-        )),
-        (true, UnaryEndpoint::Grpc) => Err(ServingError::unsupported(
-            "ModelInfer RPC doesn't support models with decoupled transaction policy",
-        )),
+        (true, UnaryEndpoint::Http) => {
+            Err(ServingError::unsupported("HTTP end point doesn't support models with decoupled transaction policy"))
+        }
+        (true, UnaryEndpoint::Grpc) => {
+            Err(ServingError::unsupported("ModelInfer RPC doesn't support models with decoupled transaction policy"))
+        }
     }
 }
 
@@ -88,8 +88,8 @@ fn plan_outputs(
             Some(spec) if *spec.name == *output.name => Some(position),
             _ => config.output_index(&output.name),
         };
-        let Some((index, spec, seen)) =
-            found.and_then(|index| Some((u16::try_from(index).ok()?, config.outputs.get(index)?, seen.get_mut(index)?)))
+        let Some((index, spec, seen)) = found
+            .and_then(|index| Some((u16::try_from(index).ok()?, config.outputs.get(index)?, seen.get_mut(index)?)))
         else {
             return Err(ServingError::invalid(format!(
                 "unexpected inference output '{}' for model '{}'",
@@ -114,10 +114,7 @@ fn shared_memory_unsupported() -> ServingError {
     ServingError::unsupported("shared memory is not supported by this server")
 }
 
-fn validate_inputs(
-    sent: SmallVec<[MessageInput<'_>; 2]>,
-    config: &ModelConfig,
-) -> Result<(Inputs, u32), ServingError> {
+fn validate_inputs(sent: SmallVec<[MessageInput<'_>; 2]>, config: &ModelConfig) -> Result<(Inputs, u32), ServingError> {
     let count = sent.len();
     let mut placed: SmallVec<[Option<MessageInput<'_>>; 2]> = SmallVec::new();
     placed.resize_with(config.inputs.len(), || None);
@@ -232,7 +229,10 @@ fn validate_input(
     let leading = usize::from(config.batches());
     let dims = input.shape.get(leading..).unwrap_or_default();
     let fits = dims.len() == spec.dims.rank()
-        && dims.iter().zip(spec.dims.iter()).all(|(&sent, &configured)| sent == configured || (configured < 0 && sent >= 0));
+        && dims
+            .iter()
+            .zip(spec.dims.iter())
+            .all(|(&sent, &configured)| sent == configured || (configured < 0 && sent >= 0));
     if !fits {
         return Err(unexpected_shape(&input, spec, config));
     }

@@ -67,8 +67,10 @@ fn w30_missing_extra_and_unknown_inputs() {
         refusal([ints("INPUT0", &[1, 16]), ints("input1", &[1, 16])], &config),
         "unexpected inference input 'input1' for model 'simple'"
     );
-    assert!(refusal([ints("INPUT0", &[1, 16]), ints("INPUT1", &[1, 16]), ints("X", &[1, 16])], &config)
-        .starts_with("expected 2 inputs but got 3 inputs for model 'simple'. Got input(s) ['INPUT0','INPUT1','X']"));
+    assert!(
+        refusal([ints("INPUT0", &[1, 16]), ints("INPUT1", &[1, 16]), ints("X", &[1, 16])], &config)
+            .starts_with("expected 2 inputs but got 3 inputs for model 'simple'. Got input(s) ['INPUT0','INPUT1','X']")
+    );
     assert_eq!(
         refusal([ints("INPUT0", &[1, 16]), ints("INPUT0", &[1, 16])], &config),
         "input 'INPUT0' already exists in request"
@@ -93,9 +95,14 @@ fn w30_wrong_type_shape_and_batch() {
         refusal([input("INPUT0", DataType::Fp32, &[1, 16]), ints("INPUT1", &[1, 16])], &config),
         "inference input 'INPUT0' data-type is 'FP32', but model 'simple' expects 'INT32'"
     );
-    assert!(refusal(both(&[1, 17]), &config)
-        .starts_with("unexpected shape for input 'INPUT0' for model 'simple'. Expected [-1,16], got [1,17]"));
-    assert!(refusal(both(&[16]), &config).contains("Expected [-1,16], got [16]") || refusal(both(&[16]), &config).contains("batch-size"));
+    assert!(
+        refusal(both(&[1, 17]), &config)
+            .starts_with("unexpected shape for input 'INPUT0' for model 'simple'. Expected [-1,16], got [1,17]")
+    );
+    assert!(
+        refusal(both(&[16]), &config).contains("Expected [-1,16], got [16]")
+            || refusal(both(&[16]), &config).contains("batch-size")
+    );
     assert_eq!(refusal(both(&[9, 16]), &config), "inference request batch-size must be <= 8 for 'simple'");
     assert_eq!(refusal(both(&[0, 16]), &config), "inference request batch-size must be >= 1 for 'simple'");
     assert_eq!(refusal(both(&[1 << 40, 0]), &config), "inference request batch-size must be <= 8 for 'simple'");
@@ -104,7 +111,10 @@ fn w30_wrong_type_shape_and_batch() {
         refusal([ints("INPUT0", &[1, 16]), ints("INPUT1", &[2, 16])], &config),
         "input 'INPUT1' batch size does not match other inputs for 'simple'"
     );
-    assert_eq!(refusal(both(&[]), &config), "input 'INPUT0' has no shape but model requires batch dimension for 'simple'");
+    assert_eq!(
+        refusal(both(&[]), &config),
+        "input 'INPUT0' has no shape but model requires batch dimension for 'simple'"
+    );
     let unbatched = sample_models::two_variable_dims();
     assert_eq!(
         refusal([input("INPUT0", DataType::Fp32, &[2])], &unbatched),
@@ -145,7 +155,9 @@ fn w31_overflowing_shapes() {
         shape: Shape::new(&[1 << 4, (1 << 60) + 2]),
         data: TensorSource::Inline(Bytes::new()),
     };
-    assert!(refusal([huge], &sample_models::two_variable_dims()).contains("exceed maximum size of 9223372036854775807"));
+    assert!(
+        refusal([huge], &sample_models::two_variable_dims()).contains("exceed maximum size of 9223372036854775807")
+    );
 }
 
 #[test]

@@ -56,11 +56,7 @@ pub enum FolderProblem {
 /// Whether `name` may be looked up: one path component, and not a special one.
 #[must_use]
 pub(crate) fn is_model_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= MAX_NAME_BYTES
-        && name != "."
-        && name != ".."
-        && !name.contains(['/', '\\', '\0'])
+    !name.is_empty() && name.len() <= MAX_NAME_BYTES && name != "." && name != ".." && !name.contains(['/', '\\', '\0'])
 }
 
 impl ModelRoots {
@@ -154,7 +150,12 @@ impl Fingerprint {
     pub(crate) fn same_but_configuration(&self, other: &Self) -> bool {
         let files = |fingerprint: &'_ Self| -> BTreeMap<PathBuf, (u64, Option<SystemTime>)> {
             let is_model = |path: &&PathBuf| path.extension().is_none_or(|extension| extension != "pbtxt");
-            fingerprint.0.iter().filter(|(path, _)| is_model(path)).map(|(path, facts)| (path.clone(), *facts)).collect()
+            fingerprint
+                .0
+                .iter()
+                .filter(|(path, _)| is_model(path))
+                .map(|(path, facts)| (path.clone(), *facts))
+                .collect()
         };
         files(self) == files(other)
     }

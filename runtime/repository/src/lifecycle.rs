@@ -218,8 +218,7 @@ impl ModelRepository {
                 return;
             }
         };
-        let gone: Vec<String> =
-            self.states.lock().keys().filter(|name| !names.contains(*name)).cloned().collect();
+        let gone: Vec<String> = self.states.lock().keys().filter(|name| !names.contains(*name)).cloned().collect();
         for name in gone {
             if !self.ready.versions(&name).is_empty() {
                 self.unload_now(&name, "removed from the repository");
@@ -237,10 +236,7 @@ impl ModelRepository {
     }
 
     fn load_now(&self, name: &str, request: &LoadRequest, only_if_changed: bool) -> Result<(), ServingError> {
-        let override_folder = match OverrideFolder::create(&self.scratch_directory, name, request) {
-            Ok(folder) => folder,
-            Err(error) => return Err(error),
-        };
+        let override_folder = OverrideFolder::create(&self.scratch_directory, name, request)?;
         let folder = match &override_folder {
             Some(folder) => folder.as_model_folder(name)?,
             None => self.read_folder(name)?,
@@ -355,11 +351,10 @@ impl ModelRepository {
         }
         match first_failure {
             None => Ok(()),
-            Some(error) => Err(ServingError::new(
-                error.code(),
-                format!("failed to load '{name}': {}", error.message()),
-            )
-            .with_operator_detail(error.operator_detail().unwrap_or_default())),
+            Some(error) => {
+                Err(ServingError::new(error.code(), format!("failed to load '{name}': {}", error.message()))
+                    .with_operator_detail(error.operator_detail().unwrap_or_default()))
+            }
         }
     }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use hanok_backend::{ErrorCode, ModelSource, ServingError};
 use hanok_model_config::{
-    CompletionFacts, LoadedConfig, ModelConfig, ModelSignature, load_config, load_wire_config, parse_json,
-    parse_pbtxt, read_onnx_signature,
+    CompletionFacts, LoadedConfig, ModelConfig, ModelSignature, load_config, load_wire_config, parse_json, parse_pbtxt,
+    read_onnx_signature,
 };
 use hanok_scheduler::{ModelScheduler, SchedulerSettings};
 use hanok_telemetry::ModelStatistics;

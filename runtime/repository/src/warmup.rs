@@ -33,12 +33,12 @@ pub(crate) fn warm_up(
             })?;
         }
     }
-    if config.warmup.is_empty() && try_default {
-        if let Some(request) = default_request(config) {
-            if let Err(error) = scheduler.execute_warmup(request) {
-                tracing::debug!(model = config.name, %error, "a warm-up on zeroes failed; the model is ready nevertheless");
-            }
-        }
+    if config.warmup.is_empty()
+        && try_default
+        && let Some(request) = default_request(config)
+        && let Err(error) = scheduler.execute_warmup(request)
+    {
+        tracing::debug!(model = config.name, %error, "a warm-up on zeroes failed; the model is ready nevertheless");
     }
     Ok(())
 }

@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn admits_up_to_the_limit_and_not_one_more() {
-        let limits = Limits { max_in_flight_requests: 2, max_in_flight_bytes: 10, max_connections: 1, ..Limits::default() };
+        let limits =
+            Limits { max_in_flight_requests: 2, max_in_flight_bytes: 10, max_connections: 1, ..Limits::default() };
         let admission = Admission::new(&limits);
         let first = admission.request().unwrap();
         let _second = admission.request().unwrap();

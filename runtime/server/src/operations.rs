@@ -47,10 +47,10 @@ async fn on_its_own_thread(
 
 /// The log settings in Triton's form (W-79).
 pub(crate) fn log_settings(state: &ServerState) -> Value {
-    let log = state.logging.as_ref().map_or(
-        LogState { format: LogFormat::Text, level: LogLevel::Info },
-        |logging| logging.state(),
-    );
+    let log = state
+        .logging
+        .as_ref()
+        .map_or(LogState { format: LogFormat::Text, level: LogLevel::Info }, |logging| logging.state());
     let verbose = match log.level {
         LogLevel::Error | LogLevel::Warning | LogLevel::Info => 0,
         LogLevel::Debug => 1,
@@ -96,7 +96,9 @@ pub(crate) fn apply_log_settings(state: &ServerState, changes: &Map<String, Valu
                 return Err(ServingError::malformed("log setting `log_verbose_level` must be a number not below 0"));
             }
             "log_format" if matches!(value.as_str(), Some("default" | "ISO8601")) => {}
-            "log_format" => return Err(ServingError::invalid("log setting `log_format` must be `default` or `ISO8601`")),
+            "log_format" => {
+                return Err(ServingError::invalid("log setting `log_format` must be `default` or `ISO8601`"));
+            }
             "log_file" if value.as_str() == Some("") => {}
             "log_file" => {
                 return Err(ServingError::unsupported("log file location can not be updated through network protocol"));

@@ -29,7 +29,9 @@ pub struct Endpoints {
 
 /// A port that could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for {door}: {source}; choose another port with --{door}-port or another address with --{door}-address")]
+#[error(
+    "cannot listen on {address} for {door}: {source}; choose another port with --{door}-port or another address with --{door}-address"
+)]
 pub struct BindError {
     /// `http`, `grpc` or `metrics`.
     pub door: &'static str,

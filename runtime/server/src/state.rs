@@ -59,8 +59,7 @@ impl ServerState {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         use crate::lifecycle::Stage;
-        self.lifecycle.stage() == Stage::Serving
-            && (!self.behaviour.strict_readiness || self.repository.all_ready())
+        self.lifecycle.stage() == Stage::Serving && (!self.behaviour.strict_readiness || self.repository.all_ready())
     }
 
     /// Whether the process is alive and not on its last step.

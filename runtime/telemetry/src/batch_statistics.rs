@@ -27,15 +27,8 @@ pub enum BatchTrigger {
 
 impl BatchTrigger {
     /// Every trigger, in label order.
-    pub const ALL: [Self; 7] = [
-        Self::Single,
-        Self::Full,
-        Self::Preferred,
-        Self::Delay,
-        Self::Idle,
-        Self::Incompatible,
-        Self::Retry,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Single, Self::Full, Self::Preferred, Self::Delay, Self::Idle, Self::Incompatible, Self::Retry];
 
     /// Value of the metric's label.
     #[must_use]

@@ -67,8 +67,7 @@ impl GrpcCaller {
     /// Makes the call and reads its status; gives whether the connection can be used again.
     pub(super) async fn exchange(&mut self) -> Result<bool, Failure> {
         let mut sender = self.sender.clone().ready().await.map_err(Failure::connection)?;
-        let (response, mut body) =
-            sender.send_request(self.head.clone(), false).map_err(Failure::connection)?;
+        let (response, mut body) = sender.send_request(self.head.clone(), false).map_err(Failure::connection)?;
         body.send_data(self.message.clone(), true).map_err(Failure::connection)?;
         let (head, mut body) = response.await.map_err(Failure::connection)?.into_parts();
         while let Some(data) = body.data().await {

@@ -169,7 +169,8 @@ mod tests {
         let expected = Head { status: 200, framing: Framing::Length(5), keeps_alive: true, length: full.len() - 5 };
         assert_eq!(head(full).unwrap(), Some(expected));
         assert_eq!(head(&full[..20]).unwrap(), None);
-        let chunked = head("HTTP/1.1 503 x\r\ntransfer-encoding: chunked\r\nconnection: Close\r\n\r\n").unwrap().unwrap();
+        let chunked =
+            head("HTTP/1.1 503 x\r\ntransfer-encoding: chunked\r\nconnection: Close\r\n\r\n").unwrap().unwrap();
         assert_eq!((chunked.status, chunked.framing, chunked.keeps_alive), (503, Framing::Chunked, false));
         assert!(!head("HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap().unwrap().keeps_alive);
         assert!(head("SSH-2.0-x\r\n\r\n").is_err());

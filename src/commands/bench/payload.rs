@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use hanok_tensor::{DataType, Shape};
 use half::{bf16, f16};
+use hanok_tensor::{DataType, Shape};
 
 use super::BenchArguments;
 use super::arrivals::Random;
@@ -96,7 +96,8 @@ fn generate(
     source: DataSource,
     random: &mut Random,
 ) -> Result<TensorValue, CommandError> {
-    let count = shape.element_count().map_err(|error| CommandError::input(format!("input `{}`: {error}", input.name)))?;
+    let count =
+        shape.element_count().map_err(|error| CommandError::input(format!("input `{}`: {error}", input.name)))?;
     let mut data = Vec::new();
     for _ in 0..count {
         let (unit, whole) = match source {
@@ -135,8 +136,9 @@ pub(super) fn prepare(
     let call = InferenceCall { timeout, ..call.clone() };
     if address.protocol == Protocol::Grpc {
         let message = encode_grpc_request(&call);
-        let length = u32::try_from(message.len())
-            .map_err(|_| ClientError::Unsupported("a gRPC message holds at most 4 GiB: use a smaller --batch".into()))?;
+        let length = u32::try_from(message.len()).map_err(|_| {
+            ClientError::Unsupported("a gRPC message holds at most 4 GiB: use a smaller --batch".into())
+        })?;
         let mut framed = BytesMut::with_capacity(message.len() + 5);
         framed.put_u8(0);
         framed.put_u32(length);

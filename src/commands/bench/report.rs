@@ -199,12 +199,23 @@ impl fmt::Display for BenchReport {
             self.model, self.server, self.encoding, self.batch, self.request_bytes
         )?;
         let mut table = TextTable::new(&[
-            "load", ">answers/s", ">p50", ">p90", ">p95", ">p99", ">p99.9", ">max", ">errors", ">server CPU", ">memory",
+            "load",
+            ">answers/s",
+            ">p50",
+            ">p90",
+            ">p95",
+            ">p99",
+            ">p99.9",
+            ">max",
+            ">errors",
+            ">server CPU",
+            ">memory",
             ">client CPU",
         ]);
         let dash = || "-".to_owned();
         for level in &self.levels {
-            let latency = |pick: fn(&Latency) -> f64| level.latency_us.as_ref().map_or_else(dash, |all| time(pick(all)));
+            let latency =
+                |pick: fn(&Latency) -> f64| level.latency_us.as_ref().map_or_else(dash, |all| time(pick(all)));
             let cpu = |figure: Option<f64>| figure.map_or_else(dash, |us| format!("{us:.1} us"));
             table.row([
                 level.level.clone(),

@@ -203,9 +203,10 @@ fn check_type(value: &ValueInfoProto, port: &Port, contract: &Contract) -> Resul
 
 /// Merges what graph and configuration know of an input's dimensions.
 fn input_axes(input: &ValueInfoProto, port: &Port, contract: &Contract) -> Result<Vec<Axis>, ServingError> {
-    let configured = contract.max_rows.map(|_| Axis::Rows).into_iter().chain(port.dims.iter().map(|&dimension| {
-        usize::try_from(dimension).map_or(Axis::Variable(None), Axis::Fixed)
-    }));
+    let configured =
+        contract.max_rows.map(|_| Axis::Rows).into_iter().chain(
+            port.dims.iter().map(|&dimension| usize::try_from(dimension).map_or(Axis::Variable(None), Axis::Fixed)),
+        );
     let mut axes: Vec<Axis> = configured.collect();
     let Some(declared) = declared(input).1 else { return Ok(axes) };
     let shape = || -> Shape {

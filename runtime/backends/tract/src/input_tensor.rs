@@ -22,9 +22,7 @@ impl<'a> InputReader<'a> {
     /// # Errors
     /// `InvalidArgument` when the bytes are not as many as the shape says.
     pub(crate) fn new(port: &Port, shape: &Shape, rows: usize, data: &'a [u8]) -> Result<Self, ServingError> {
-        let of_input = |error: &dyn std::fmt::Display| {
-            ServingError::invalid(format!("input '{}': {error}", port.name))
-        };
+        let of_input = |error: &dyn std::fmt::Display| ServingError::invalid(format!("input '{}': {error}", port.name));
         let elements = shape.element_count().map_err(|error| of_input(&error))?;
         match shape.byte_size(port.data_type).map_err(|error| of_input(&error))? {
             Some(expected) if expected != data.len() => {

@@ -50,35 +50,38 @@ impl TractInstance {
         let model = &*self.model;
         let batches = model.contract.max_rows.is_some();
         let ports = model.contract.inputs.iter().zip(&model.axes);
-        ports.enumerate().map(|(index, (port, axes))| {
-            let Some(input) = batch.input(index) else {
-                return Err(ServingError::invalid(format!(
-                    "input '{}' of model '{}' is missing, and backend 'tract' cannot leave inputs out",
-                    port.name, model.contract.model
-                )));
-            };
-            let shape = match model.config.inputs.get(index) {
-                Some(spec) => model_input_shape(spec, &input.shape, batches),
-                None => Some(input.shape.clone()),
-            };
-            let fits = |shape: &Shape| {
-                shape.len() == axes.len()
-                    && shape.iter().zip(axes).all(|(&dimension, axis)| match axis {
-                        Axis::Rows => usize::try_from(dimension) == Ok(batch.rows()),
-                        Axis::Fixed(size) => usize::try_from(dimension) == Ok(*size),
-                        Axis::Variable(_) => dimension >= 0,
-                    })
-            };
-            shape.filter(fits).ok_or_else(|| {
-                ServingError::invalid(format!(
-                    "unexpected shape for input '{}' for model '{}'. Expected {}, got {}",
-                    port.name,
-                    model.contract.model,
-                    expected_shape(axes),
-                    input.shape
-                ))
+        ports
+            .enumerate()
+            .map(|(index, (port, axes))| {
+                let Some(input) = batch.input(index) else {
+                    return Err(ServingError::invalid(format!(
+                        "input '{}' of model '{}' is missing, and backend 'tract' cannot leave inputs out",
+                        port.name, model.contract.model
+                    )));
+                };
+                let shape = match model.config.inputs.get(index) {
+                    Some(spec) => model_input_shape(spec, &input.shape, batches),
+                    None => Some(input.shape.clone()),
+                };
+                let fits = |shape: &Shape| {
+                    shape.len() == axes.len()
+                        && shape.iter().zip(axes).all(|(&dimension, axis)| match axis {
+                            Axis::Rows => usize::try_from(dimension) == Ok(batch.rows()),
+                            Axis::Fixed(size) => usize::try_from(dimension) == Ok(*size),
+                            Axis::Variable(_) => dimension >= 0,
+                        })
+                };
+                shape.filter(fits).ok_or_else(|| {
+                    ServingError::invalid(format!(
+                        "unexpected shape for input '{}' for model '{}'. Expected {}, got {}",
+                        port.name,
+                        model.contract.model,
+                        expected_shape(axes),
+                        input.shape
+                    ))
+                })
             })
-        }).collect()
+            .collect()
     }
 
     /// Runs one plan on the next `rows` rows of every input and gives the values of all outputs.
@@ -124,12 +127,9 @@ impl ModelInstance for TractInstance {
             let data = batch.input(index).map_or(&[][..], |input| input.data);
             readers.push(InputReader::new(port, shape, total, data)?);
         }
-        let sizes: Vec<Vec<usize>> = shapes
-            .iter()
-            .map(|shape| shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect())
-            .collect();
-        let wanted: SmallVec<[bool; 4]> =
-            (0..contract.outputs.len()).map(|index| batch.wants_output(index)).collect();
+        let sizes: Vec<Vec<usize>> =
+            shapes.iter().map(|shape| shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect()).collect();
+        let wanted: SmallVec<[bool; 4]> = (0..contract.outputs.len()).map(|index| batch.wants_output(index)).collect();
 
         if contract.max_rows.is_none() {
             let run = model.next_run(&sizes, 1)?;
@@ -141,7 +141,8 @@ impl ModelInstance for TractInstance {
             return Ok(());
         }
 
-        let mut writers: SmallVec<[OutputWriter; 4]> = contract.outputs.iter().map(|_| OutputWriter::default()).collect();
+        let mut writers: SmallVec<[OutputWriter; 4]> =
+            contract.outputs.iter().map(|_| OutputWriter::default()).collect();
         let mut left = total;
         while left > 0 {
             let run = model.next_run(&sizes, left)?;

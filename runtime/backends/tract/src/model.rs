@@ -91,7 +91,7 @@ impl Plans {
     fn of(model: InferenceModel, graph: &Graph, contract: &Contract) -> Result<Self, TractError> {
         let variable = graph.axes.iter().flatten().any(|axis| matches!(axis, Axis::Variable(_)));
         if variable {
-            let plans = ShapedPlans::new(model, contract, &graph.axes, !graph.convolutional);
+            let plans = ShapedPlans::new(model, contract, &graph.axes, !graph.convolutional)?;
             return Ok(Self::Shaped(Box::new(plans)));
         }
         let max_rows = contract.max_rows.unwrap_or(1);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tract_onnx::prelude::{DatumType, TVec, TValue, Tensor, TractResult, TypedSimpleState, tensor1};
+use tract_onnx::prelude::{DatumType, TValue, TVec, Tensor, TractResult, TypedSimpleState, tensor1};
 
 use crate::plan::Plan;
 

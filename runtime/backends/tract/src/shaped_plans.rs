@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hanok_backend::ServingError;
-use tract_onnx::prelude::InferenceModel;
+use tract_onnx::prelude::{InferenceModel, TractError};
 
 use crate::contract::Contract;
 use crate::failure;
@@ -17,6 +17,9 @@ use crate::plan::{Plan, Sizes};
 
 /// Shapes whose plans are kept.
 pub(crate) const CAPACITY: usize = 16;
+
+/// Sizes of variable dimensions that are tried while a model loads: images, sound frames, token counts.
+const PROBED_SIZES: [usize; 4] = [64, 320, 576, 1];
 
 /// Shape of every input.
 type InputShapes = Vec<Vec<usize>>;
@@ -35,15 +38,40 @@ pub(crate) struct ShapedPlans {
 
 impl ShapedPlans {
     /// Keeps `model` for plans to come; with `try_any`, tries one plan for all shapes now.
-    pub(crate) fn new(model: InferenceModel, contract: &Contract, axes: &[Vec<Axis>], try_any: bool) -> Self {
+    ///
+    /// Where there is none, some sizes are tried, so that a model with an operator that tract cannot translate is
+    /// refused now and not at its first request. Failures at many nodes are taken for sizes that do not fit.
+    ///
+    /// # Errors
+    /// What tract says, when every size tried fails, and half of them at the same node.
+    pub(crate) fn new(
+        model: InferenceModel,
+        contract: &Contract,
+        axes: &[Vec<Axis>],
+        try_any: bool,
+    ) -> Result<Self, TractError> {
         let any = try_any.then(|| Plan::build(&model, contract, axes, Sizes::Any).ok()).flatten();
-        Self {
+        if any.is_none() {
+            let mut failures = Vec::new();
+            for size in PROBED_SIZES {
+                match Plan::build(&model, contract, axes, Sizes::Shapes(&probed_shapes(axes, size))) {
+                    Ok(_) => break,
+                    Err(error) => failures.push(error),
+                }
+            }
+            if failures.len() == PROBED_SIZES.len()
+                && let Some(error) = failure::at_one_node(&failures)
+            {
+                return Err(TractError::msg(format!("{error:#}")));
+            }
+        }
+        Ok(Self {
             model,
             contract: contract.clone(),
             axes: axes.to_vec(),
             any: any.map(Arc::new),
             recent: Mutex::new(VecDeque::with_capacity(CAPACITY)),
-        }
+        })
     }
 
     /// The next run of a batch whose inputs have `shapes`, of which `rows` are left.
@@ -102,4 +130,14 @@ impl ShapedPlans {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         self.any.iter().cloned().chain(recent.iter().map(|(_, plan)| Arc::clone(plan))).collect()
     }
+}
+
+/// Shapes of one row in which every variable dimension has `size`.
+fn probed_shapes(axes: &[Vec<Axis>], size: usize) -> InputShapes {
+    let dimension = |axis: &Axis| match axis {
+        Axis::Rows => 1,
+        Axis::Fixed(fixed) => *fixed,
+        Axis::Variable(_) => size,
+    };
+    axes.iter().map(|axes| axes.iter().map(dimension).collect()).collect()
 }

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use hanok_backend::{ErrorCode, ParameterValue, SequenceId};
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 use super::*;
 use crate::v2_grpc::wire::inference::InferParameter;
@@ -63,7 +63,8 @@ fn w86_typed_contents() {
     assert_eq!(bytes_of(typed("INT8", ints([-1, 127]))).unwrap(), [255, 127]);
     assert_eq!(bytes_of(typed("INT16", ints([-1, 2]))).unwrap(), [255, 255, 2, 0]);
     assert_eq!(bytes_of(typed("UINT16", uints([65535, 2]))).unwrap(), [255, 255, 2, 0]);
-    let strings = InferTensorContents { bytes_contents: vec![Bytes::from_static(b"a"), Bytes::new()], ..Default::default() };
+    let strings =
+        InferTensorContents { bytes_contents: vec![Bytes::from_static(b"a"), Bytes::new()], ..Default::default() };
     assert_eq!(bytes_of(typed("BYTES", strings)).unwrap(), [1, 0, 0, 0, b'a', 0, 0, 0, 0]);
     let bools = InferTensorContents { bool_contents: vec![true, false], ..Default::default() };
     assert_eq!(bytes_of(typed("BOOL", bools)).unwrap(), [1, 0]);
@@ -80,7 +81,11 @@ fn w86_typed_contents() {
         ("INT64", ints([1, 2])),
         ("FP33", ints([1, 2])),
     ] {
-        assert_eq!(bytes_of(typed(data_type, contents)).unwrap_err().triton_code(), ErrorCode::InvalidArgument, "{data_type}");
+        assert_eq!(
+            bytes_of(typed(data_type, contents)).unwrap_err().triton_code(),
+            ErrorCode::InvalidArgument,
+            "{data_type}"
+        );
     }
 }
 
@@ -111,7 +116,9 @@ fn w86_raw_count_must_match() {
 #[test]
 fn w63_shared_memory_inputs_take_no_raw_entry() {
     let mut shared = tensor("A", "INT32", &[1]);
-    shared.parameters.insert("shared_memory_region".to_owned(), parameter(ParameterChoice::StringParam("r".to_owned())));
+    shared
+        .parameters
+        .insert("shared_memory_region".to_owned(), parameter(ParameterChoice::StringParam("r".to_owned())));
     shared.parameters.insert("shared_memory_byte_size".to_owned(), parameter(ParameterChoice::Int64Param(4)));
     let mut request = ModelInferRequest {
         inputs: vec![shared, tensor("B", "INT32", &[1])],

@@ -74,8 +74,20 @@ mod tests {
             model_version: 3,
             parameters: &parameters,
             outputs: smallvec![
-                ReplyOutput { name: "B", data_type: DataType::Fp32, shape: Shape::new(&[1, 2]), data: data.clone(), binary: false },
-                ReplyOutput { name: "A", data_type: DataType::Bytes, shape: Shape::new(&[0]), data: Bytes::new(), binary: true },
+                ReplyOutput {
+                    name: "B",
+                    data_type: DataType::Fp32,
+                    shape: Shape::new(&[1, 2]),
+                    data: data.clone(),
+                    binary: false
+                },
+                ReplyOutput {
+                    name: "A",
+                    data_type: DataType::Bytes,
+                    shape: Shape::new(&[0]),
+                    data: Bytes::new(),
+                    binary: true
+                },
             ],
         };
         let message = infer_response_message(reply);

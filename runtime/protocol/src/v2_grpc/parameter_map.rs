@@ -48,20 +48,21 @@ pub(super) fn unsigned(map: &ParameterMap, name: &str) -> Result<Option<u64>, Se
         Some(ParameterChoice::Uint64Param(value)) => Some(value),
         _ => None,
     };
-    number
-        .map(Some)
-        .ok_or_else(|| ServingError::invalid(format!("invalid value for '{name}' parameter, expected an unsigned integer")))
+    number.map(Some).ok_or_else(|| {
+        ServingError::invalid(format!("invalid value for '{name}' parameter, expected an unsigned integer"))
+    })
 }
 
 /// The shared-memory range among a tensor's parameters (W-63).
 pub(super) fn shared_memory_range(map: &ParameterMap) -> Result<Option<SharedMemoryRange<'_>>, ServingError> {
     let Some(region) = map.get("shared_memory_region") else { return Ok(None) };
     let Some(ParameterChoice::StringParam(region)) = &region.parameter_choice else {
-        return Err(ServingError::invalid("invalid value type for 'shared_memory_region' parameter, expected string_param"));
+        return Err(ServingError::invalid(
+            "invalid value type for 'shared_memory_region' parameter, expected string_param",
+        ));
     };
-    let byte_size = unsigned(map, "shared_memory_byte_size")?.ok_or_else(|| {
-        ServingError::invalid("'shared_memory_byte_size' must be given with 'shared_memory_region'")
-    })?;
+    let byte_size = unsigned(map, "shared_memory_byte_size")?
+        .ok_or_else(|| ServingError::invalid("'shared_memory_byte_size' must be given with 'shared_memory_region'"))?;
     let offset = unsigned(map, "shared_memory_offset")?.unwrap_or(0);
     Ok(Some(SharedMemoryRange { region: Cow::Borrowed(region), offset, byte_size }))
 }

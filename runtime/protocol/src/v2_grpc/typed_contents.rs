@@ -53,7 +53,9 @@ pub(super) fn tensor_bytes(
     };
     match data_type {
         DataType::Bool => Ok(collect(&contents.bool_contents, |value| [u8::from(value)])),
-        DataType::Int8 => narrow(&contents.int_contents, |value| i8::try_from(value).ok().map(i8::to_le_bytes)).ok_or_else(range),
+        DataType::Int8 => {
+            narrow(&contents.int_contents, |value| i8::try_from(value).ok().map(i8::to_le_bytes)).ok_or_else(range)
+        }
         DataType::Int16 => {
             narrow(&contents.int_contents, |value| i16::try_from(value).ok().map(i16::to_le_bytes)).ok_or_else(range)
         }

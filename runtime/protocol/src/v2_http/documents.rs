@@ -146,7 +146,10 @@ mod tests {
             extensions: TRITON_EXTENSIONS.map(str::to_owned).to_vec(),
         };
         let body = server_metadata_body(&metadata);
-        assert!(text(&body).starts_with(r#"{"name":"triton","version":"2.51.0","extensions":["classification","sequence","#));
+        assert!(
+            text(&body)
+                .starts_with(r#"{"name":"triton","version":"2.51.0","extensions":["classification","sequence","#)
+        );
     }
 
     #[test]

@@ -134,7 +134,10 @@ impl<'a, 'l> InputReader<'a, 'l> {
         let mut shape = Shape::default();
         each_element(cursor, "shape", |cursor| {
             if shape.rank() >= self.limits.max_rank {
-                return Err(ServingError::invalid(format!("shape has more than `{}` dimensions", self.limits.max_rank)));
+                return Err(ServingError::invalid(format!(
+                    "shape has more than `{}` dimensions",
+                    self.limits.max_rank
+                )));
             }
             let dimension = cursor.optional_unsigned().ok_or_else(|| expected("shape", "unsigned integers"))?;
             shape.push(i64::try_from(dimension).map_err(|_| {
@@ -219,9 +222,9 @@ fn parse_data_type(name: &str, data_type: &str) -> Result<DataType, ServingError
 /// A shape without a size (W-31).
 pub(crate) fn shape_error(name: &str, shape: &Shape, data_type: DataType, error: ShapeError) -> ServingError {
     match error {
-        ShapeError::Negative { dimension } => {
-            ServingError::malformed(format!("Unable to parse 'shape': input '{name}' has negative dimension {dimension}"))
-        }
+        ShapeError::Negative { dimension } => ServingError::malformed(format!(
+            "Unable to parse 'shape': input '{name}' has negative dimension {dimension}"
+        )),
         ShapeError::Overflow => {
             let what = if shape.element_count().is_err() { "element count" } else { "byte size" };
             ServingError::invalid(format!(

@@ -32,7 +32,9 @@ pub(super) fn read_output<'a>(cursor: &mut JsonCursor<'a>) -> Result<RequestedOu
     let shared_memory = parameters.range.finish()?;
     let classification = parameters.classification.unwrap_or(0);
     if shared_memory.is_some() && classification > 0 {
-        return Err(ServingError::invalid("'classification' and 'shared_memory_region' cannot both be set for an output"));
+        return Err(ServingError::invalid(
+            "'classification' and 'shared_memory_region' cannot both be set for an output",
+        ));
     }
     Ok(RequestedOutput { name, binary: parameters.binary.unwrap_or(false), classification, shared_memory })
 }

@@ -26,7 +26,11 @@ fn error(text: &str, binary: &[u8]) -> ServingError {
 
 fn assert_malformed(text: &str) {
     let error = error(text, b"");
-    assert_eq!((error.triton_code(), error.code()), (ErrorCode::Internal, ErrorCode::InvalidArgument), "{text}: {error}");
+    assert_eq!(
+        (error.triton_code(), error.code()),
+        (ErrorCode::Internal, ErrorCode::InvalidArgument),
+        "{text}: {error}"
+    );
 }
 
 fn assert_invalid(text: &str) {
@@ -54,9 +58,8 @@ fn w21_id() {
 
 #[test]
 fn w22_parameters() {
-    let text = format!(
-        r#"{{"parameters":{{"a":true,"b":-5,"c":1.5,"d":"x","e":18446744073709551615}},"inputs":[{INPUT}]}}"#
-    );
+    let text =
+        format!(r#"{{"parameters":{{"a":true,"b":-5,"c":1.5,"d":"x","e":18446744073709551615}},"inputs":[{INPUT}]}}"#);
     with(&text, b"", |message| {
         let expected = vec![
             ("a".into(), ParameterValue::Bool(true)),
@@ -172,7 +175,9 @@ fn w29_outputs() {
             message.outputs.iter().map(|output| (output.name.as_ref(), output.binary, output.classification)).collect();
         assert_eq!(outputs, [("A", true, 0), ("B", false, 3), ("C", false, 0)]);
     });
-    with(&format!(r#"{{"outputs":[],"inputs":[{INPUT}]}}"#), b"", |message| assert!(message.unwrap().outputs.is_empty()));
+    with(&format!(r#"{{"outputs":[],"inputs":[{INPUT}]}}"#), b"", |message| {
+        assert!(message.unwrap().outputs.is_empty())
+    });
 }
 
 #[test]
@@ -262,7 +267,9 @@ fn w58_classification_bounds() {
 
 #[test]
 fn w07_limits_at_and_one_over() {
-    let text = format!(r#"{{"inputs":[{INPUT},{INPUT}],"outputs":[{{"name":"A"}},{{"name":"B"}}],"parameters":{{"a":1,"b":2}}}}"#);
+    let text = format!(
+        r#"{{"inputs":[{INPUT},{INPUT}],"outputs":[{{"name":"A"}},{{"name":"B"}}],"parameters":{{"a":1,"b":2}}}}"#
+    );
     let body = Bytes::from(text.clone());
     let exact = HttpLimits {
         max_json_bytes: text.len(),
@@ -296,7 +303,8 @@ fn w08_depth_in_every_place() {
     let nested = |levels: usize| format!("{}1,2{}", "[".repeat(levels), "]".repeat(levels));
     let ignored = |levels| format!(r#"{{"x":{},"inputs":[{INPUT}]}}"#, deep(levels));
     let data = |levels| with_input(&format!(r#""data":{}"#, nested(levels)));
-    let late = |levels| format!(r#"{{"inputs":[{{"data":{},"name":"IN","shape":[2],"datatype":"INT8"}}]}}"#, nested(levels));
+    let late =
+        |levels| format!(r#"{{"inputs":[{{"data":{},"name":"IN","shape":[2],"datatype":"INT8"}}]}}"#, nested(levels));
     for place in [&ignored as &dyn Fn(usize) -> String, &data, &late] {
         with(&place(100), b"", |message| assert!(message.is_ok()));
         assert_invalid(&place(101));

@@ -107,11 +107,13 @@ fn w35_zero_size_tensors() {
 fn w38_bytes_must_be_utf8() {
     let mut data = Vec::new();
     push_bytes_element(&mut data, b"\xff");
-    let error = write_infer_response(&reply(smallvec![output(DataType::Bytes, &[1], data.clone(), false)])).unwrap_err();
+    let error =
+        write_infer_response(&reply(smallvec![output(DataType::Bytes, &[1], data.clone(), false)])).unwrap_err();
     assert_eq!(error.triton_code(), ErrorCode::InvalidArgument);
     assert!(error.message().contains("binary data format"));
     assert!(write_infer_response(&reply(smallvec![output(DataType::Bytes, &[1], data.clone(), true)])).is_ok());
-    let error = write_infer_response(&reply(smallvec![output(DataType::Bytes, &[1], vec![9, 0, 0, 0], false)])).unwrap_err();
+    let error =
+        write_infer_response(&reply(smallvec![output(DataType::Bytes, &[1], vec![9, 0, 0, 0], false)])).unwrap_err();
     assert_eq!(error.code(), ErrorCode::Internal);
     let half = write_infer_response(&reply(smallvec![output(DataType::Fp16, &[1], vec![0, 0], false)])).unwrap_err();
     assert_eq!(half.triton_code(), ErrorCode::InvalidArgument);

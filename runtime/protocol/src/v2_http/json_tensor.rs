@@ -141,11 +141,8 @@ macro_rules! integer_element {
     (signed $integer:ty) => {
         integer_element!($integer, "an integer", |integer: Integer| {
             let Some(magnitude) = integer.magnitude else { return Ok(None) };
-            let value = if integer.negative {
-                0_i64.checked_sub_unsigned(magnitude)
-            } else {
-                i64::try_from(magnitude).ok()
-            };
+            let value =
+                if integer.negative { 0_i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() };
             Ok(value.and_then(|value| Self::try_from(value).ok()))
         });
     };
@@ -210,7 +207,10 @@ fn walk<'a>(
 
 fn count_mismatch(expected: ExpectedData<'_>, found: &str) -> ServingError {
     ServingError::malformed("Unable to parse 'data': Shape does not match true shape of 'data' field")
-        .with_operator_detail(format!("input `{}` takes {} elements, got {found}", expected.input, expected.element_count))
+        .with_operator_detail(format!(
+            "input `{}` takes {} elements, got {found}",
+            expected.input, expected.element_count
+        ))
 }
 
 pub(super) fn over_budget(input: &str, needed: usize, budget: usize) -> ServingError {

@@ -124,6 +124,8 @@ mod tests {
             "Raw request must only have 1 input (found 1) to be deduced but got 2 inputs in 'simple' model configuration"
         );
         let error = parse_raw(&Bytes::new(), &sample_models::two_variable_dims()).unwrap_err();
-        assert!(error.message().contains("can not be deduced because there are more than one variable-sized dimension"));
+        assert!(
+            error.message().contains("can not be deduced because there are more than one variable-sized dimension")
+        );
     }
 }

@@ -41,7 +41,11 @@ pub fn parse_index(body: &[u8]) -> Result<IndexRequest, ServingError> {
     let mut ready = None;
     each_member(body, |name, cursor| {
         if name == "ready" && ready.is_none() {
-            ready = Some(cursor.optional_bool().ok_or_else(|| ServingError::invalid("Unable to parse 'ready': expected a boolean"))?);
+            ready = Some(
+                cursor
+                    .optional_bool()
+                    .ok_or_else(|| ServingError::invalid("Unable to parse 'ready': expected a boolean"))?,
+            );
             Ok(())
         } else {
             cursor.skip_value()

@@ -175,8 +175,7 @@ impl GrpcInferenceService for InferenceService {
     ) -> Result<Response<wire::RepositoryIndexResponse>, Status> {
         let ready_only = request.get_ref().ready;
         // The index reads folders, which may block.
-        let entries =
-            tokio::task::block_in_place(|| description::repository_index(&self.state.repository, ready_only));
+        let entries = tokio::task::block_in_place(|| description::repository_index(&self.state.repository, ready_only));
         Ok(Response::new(repository_index_message(&entries)))
     }
 

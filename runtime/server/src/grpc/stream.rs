@@ -99,7 +99,7 @@ impl InferStream {
         match entered {
             Err(error) => Begun::Ordinary(Box::pin(std::future::ready(Err((error, id))))),
             Ok((permit, understood)) if understood.ready.config.decoupled => {
-                Begun::Decoupled(DecoupledRequest { permit, understood, id })
+                Begun::Decoupled(Box::new(DecoupledRequest { permit, understood, id }))
             }
             Ok((permit, understood)) => {
                 let Understood { ready, request, plan, .. } = understood;
@@ -138,13 +138,12 @@ impl InferStream {
     }
 }
 
-type OrdinaryReply = std::pin::Pin<
-    Box<dyn Future<Output = Result<ModelStreamInferResponse, (ServingError, String)>> + Send>,
->;
+type OrdinaryReply =
+    std::pin::Pin<Box<dyn Future<Output = Result<ModelStreamInferResponse, (ServingError, String)>> + Send>>;
 
 enum Begun {
     Ordinary(OrdinaryReply),
-    Decoupled(DecoupledRequest),
+    Decoupled(Box<DecoupledRequest>),
 }
 
 /// A request to a decoupled model: none or many replies.

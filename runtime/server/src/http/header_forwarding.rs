@@ -17,11 +17,13 @@ pub(crate) fn forward_headers(
     let Some(pattern) = pattern else { return Ok(()) };
     for (name, value) in headers {
         let name = name.as_str();
-        if !pattern.find(name).is_some_and(|found| found.len() == name.len()) {
+        if pattern.find(name).is_none_or(|found| found.len() != name.len()) {
             continue;
         }
         if is_reserved_parameter(name) {
-            return Err(ServingError::invalid(format!("forwarded header `{name}` has the name of a reserved parameter")));
+            return Err(ServingError::invalid(format!(
+                "forwarded header `{name}` has the name of a reserved parameter"
+            )));
         }
         let text = value
             .to_str()

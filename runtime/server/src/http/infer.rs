@@ -17,11 +17,11 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, 
 use http::{HeaderMap, Request};
 use hyper::body::Incoming;
 
+use super::ReplyBody;
 use super::compression::{self, Coding, RequestCoding};
 use super::header_forwarding::forward_headers;
 use super::reply::{self, Reply};
 use super::request_body::{BodyFailure, take_body};
-use super::ReplyBody;
 use crate::inference::{Outcome, fix_deadline, infer};
 use crate::state::ServerState;
 

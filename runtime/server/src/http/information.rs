@@ -74,8 +74,7 @@ async fn index(state: &Arc<ServerState>, request: Request<Incoming>) -> Reply {
         Ok(wanted) => {
             let repository = Arc::clone(&state.repository);
             // The index reads folders, which may block.
-            let entries =
-                tokio::task::block_in_place(|| description::repository_index(&repository, wanted.ready));
+            let entries = tokio::task::block_in_place(|| description::repository_index(&repository, wanted.ready));
             reply::json(repository_index_body(&entries))
         }
         Err(error) => reply::failure(&error, state),

@@ -59,10 +59,7 @@ pub(crate) fn method_not_allowed(allowed: &'static str) -> Reply {
 
 /// 501 for a content coding that is not offered, saying which ones are (W-50).
 pub(crate) fn unsupported_coding() -> Reply {
-    let mut reply = refusal(
-        StatusCode::NOT_IMPLEMENTED,
-        "content encoding is not supported; use `gzip` or `deflate`",
-    );
+    let mut reply = refusal(StatusCode::NOT_IMPLEMENTED, "content encoding is not supported; use `gzip` or `deflate`");
     reply.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
     reply
 }

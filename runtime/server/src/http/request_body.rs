@@ -76,9 +76,7 @@ where
     let at_once = std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context))).await;
     match at_once {
         std::task::Poll::Ready(result) => result,
-        std::task::Poll::Pending => {
-            tokio::time::timeout(limit, future).await.unwrap_or(Err(BodyFailure::TimedOut))
-        }
+        std::task::Poll::Pending => tokio::time::timeout(limit, future).await.unwrap_or(Err(BodyFailure::TimedOut)),
     }
 }
 

@@ -57,11 +57,7 @@ pub(super) enum Numbers<'a> {
 
 impl Numbers<'_> {
     /// Reads attribute `name`, or `name` with `_as_tensor` behind it; an empty list when both are left out.
-    pub(super) fn read<'a>(
-        context: &ParsingContext<'_>,
-        node: &'a NodeProto,
-        name: &str,
-    ) -> TractResult<Numbers<'a>> {
+    pub(super) fn read<'a>(context: &ParsingContext<'_>, node: &'a NodeProto, name: &str) -> TractResult<Numbers<'a>> {
         if let Some(tensor) = tensor(context, node, &format!("{name}_as_tensor"))? {
             return Ok(Numbers::Tensor(tensor));
         }
@@ -72,9 +68,7 @@ impl Numbers<'_> {
     pub(super) fn doubles(&self) -> TractResult<Vec<f64>> {
         match self {
             Self::Singles(values) => Ok(values.iter().map(|&value| f64::from(value)).collect()),
-            Self::Tensor(tensor) => {
-                Ok(tensor.cast_to::<f64>()?.try_as_plain_ram()?.as_slice::<f64>()?.to_vec())
-            }
+            Self::Tensor(tensor) => Ok(tensor.cast_to::<f64>()?.try_as_plain_ram()?.as_slice::<f64>()?.to_vec()),
         }
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_core::ops::{EvalOp, Op, TypedOp};
 use tract_onnx::tract_core::model::{DatumTypeExt as _, SpecialOps as _};
+use tract_onnx::tract_core::ops::{EvalOp, Op, TypedOp};
 use tract_onnx::tract_core::plan::EvalContext;
 use tract_onnx::tract_core::{op_as_typed_op, op_out_of_plan};
 use tract_onnx::tract_hir::infer::{InferenceOp, InferenceResult, Solver, TensorProxy};
@@ -100,7 +100,8 @@ impl EvalOp for CategoryMapper {
         let input: &Tensor = &inputs[0];
         let view = input.try_as_plain_ram()?;
         let output_type = output_type(input.datum_type());
-        let mut output = Tensor::zero_dt(DatumType::I64, if output_type == DatumType::I64 { input.shape() } else { &[0] })?;
+        let mut output =
+            Tensor::zero_dt(DatumType::I64, if output_type == DatumType::I64 { input.shape() } else { &[0] })?;
         if output_type == DatumType::I64 {
             let mut numbers = output.try_as_plain_ram_mut()?;
             for (number, word) in numbers.as_slice_mut::<i64>()?.iter_mut().zip(view.as_slice::<String>()?) {

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use tract_onnx::prelude::{Framework as _, InferenceModelExt as _, IntoRunnable as _, Tensor, TValue};
+use tract_onnx::prelude::{Framework as _, InferenceModelExt as _, IntoRunnable as _, TValue, Tensor};
 
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/trees")

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_core::ops::{EvalOp, Op, TypedOp};
 use tract_onnx::tract_core::model::{DatumTypeExt as _, SpecialOps as _};
+use tract_onnx::tract_core::ops::{EvalOp, Op, TypedOp};
 use tract_onnx::tract_core::plan::EvalContext;
 use tract_onnx::tract_core::{op_as_typed_op, op_out_of_plan};
 use tract_onnx::tract_hir::infer::{InferenceOp, InferenceResult, Solver, TensorProxy};
@@ -76,8 +76,7 @@ pub(super) fn build(
 ) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
     let (numbers, words) = (integers(node, "classlabels_int64s"), texts(node, "classlabels_strings")?);
     ensure!(numbers.is_empty() != words.is_empty(), "expected class labels of one type, got both or none");
-    let labels =
-        if words.is_empty() { ClassLabels::Numbers(numbers.into()) } else { ClassLabels::Texts(words.into()) };
+    let labels = if words.is_empty() { ClassLabels::Numbers(numbers.into()) } else { ClassLabels::Texts(words.into()) };
     let attributes = TreeAttributes::read(context, node, "class", labels.count())?;
     let source = TreeSource::new(attributes.definition()?, attributes.base_values()?);
     let post_transform = post_transform(node)?;

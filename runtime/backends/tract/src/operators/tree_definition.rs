@@ -5,9 +5,7 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::{TractResult, anyhow};
 
 use super::attributes::{Numbers, attribute, integers, text};
-use crate::tree_ensemble::{
-    EnsembleDefinition, InvalidEnsemble, LeafWeight, NodeDefinition, NodeMode, PostTransform,
-};
+use crate::tree_ensemble::{EnsembleDefinition, InvalidEnsemble, LeafWeight, NodeDefinition, NodeMode, PostTransform};
 
 /// Everything that both operators say of their trees.
 pub(super) struct TreeAttributes<'a> {
@@ -86,7 +84,8 @@ impl<'a> TreeAttributes<'a> {
         let trees = integers(self.node, &name("treeids"));
         let ids = integers(self.node, &name("nodeids"));
         let targets = integers(self.node, &name("ids"));
-        for (attribute, list) in [("treeids of leaves", trees), ("nodeids of leaves", ids), ("ids of leaves", targets)] {
+        for (attribute, list) in [("treeids of leaves", trees), ("nodeids of leaves", ids), ("ids of leaves", targets)]
+        {
             expect_length(attribute, count, list.len())?;
         }
         Ok((0..count)

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_core::ops::{EvalOp, Op, TypedOp};
 use tract_onnx::tract_core::model::{DatumTypeExt as _, SpecialOps as _};
+use tract_onnx::tract_core::ops::{EvalOp, Op, TypedOp};
 use tract_onnx::tract_core::plan::EvalContext;
 use tract_onnx::tract_core::{op_as_typed_op, op_out_of_plan};
 use tract_onnx::tract_hir::infer::{InferenceOp, InferenceResult, Solver, TensorProxy};

@@ -92,7 +92,8 @@ impl<T: Number> ClassificationEnsemble<T> {
         let classes = self.classes;
         self.layout.evaluate::<Add>(rows, columns, |row, scores| {
             let output = &mut output[row * classes..(row + 1) * classes];
-            labels[row] = if classes > 2 { self.finish_many(&scores, output) } else { self.finish_two(&scores, output) };
+            labels[row] =
+                if classes > 2 { self.finish_many(&scores, output) } else { self.finish_two(&scores, output) };
         });
     }
 

@@ -100,7 +100,8 @@ fn grow(definition: &mut EnsembleDefinition, tree: i64, level: u8, seeds: &mut i
     let leaf = level == 6 || end < 60;
     let mode = if leaf { NodeMode::Leaf } else { MODES[mode] };
     let threshold = f64::from(threshold);
-    let entry = NodeDefinition { tree, node, mode, feature, threshold, true_child: 0, false_child: 0, missing_tracks_true };
+    let entry =
+        NodeDefinition { tree, node, mode, feature, threshold, true_child: 0, false_child: 0, missing_tracks_true };
     definition.nodes.push(entry);
     if leaf {
         for (target, weight) in weights.into_iter().enumerate() {
@@ -176,7 +177,16 @@ proptest! {
 }
 
 fn node(node: i64, mode: NodeMode, true_child: i64, false_child: i64) -> NodeDefinition {
-    NodeDefinition { tree: 0, node, mode, feature: 0, threshold: 0.0, true_child, false_child, missing_tracks_true: false }
+    NodeDefinition {
+        tree: 0,
+        node,
+        mode,
+        feature: 0,
+        threshold: 0.0,
+        true_child,
+        false_child,
+        missing_tracks_true: false,
+    }
 }
 
 fn refusal(nodes: Vec<NodeDefinition>, weights: Vec<LeafWeight>) -> InvalidEnsemble {

@@ -2,7 +2,15 @@
 
 /// A floating-point number that thresholds, weights and features are made of.
 pub(crate) trait Number:
-    Copy + PartialOrd + std::fmt::Debug + std::ops::AddAssign + std::ops::Add<Output = Self> + std::ops::Neg<Output = Self> + Send + Sync + 'static
+    Copy
+    + PartialOrd
+    + std::fmt::Debug
+    + std::ops::AddAssign
+    + std::ops::Add<Output = Self>
+    + std::ops::Neg<Output = Self>
+    + Send
+    + Sync
+    + 'static
 {
     /// Zero.
     const ZERO: Self;
