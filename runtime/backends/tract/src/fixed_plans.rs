@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tract_onnx::prelude::{InferenceModel, TractError, TractResult};
 
 use crate::contract::Contract;
-use crate::graph::Axis;
+use crate::graph::{Axis, Character};
 use crate::plan::{Plan, Sizes};
 use crate::runner::Runner;
 use crate::schedule::{PlanCost, Schedule};
@@ -43,7 +43,7 @@ pub(crate) struct PlannedRun {
 }
 
 impl FixedPlans {
-    /// Makes and measures plans for up to `max_rows` rows; for one row only where the graph is `convolutional`.
+    /// Makes and measures plans for up to `max_rows` rows; for one row only where the graph is convolutional.
     ///
     /// # Errors
     /// What tract said about the plan for one row, when no other works either.
@@ -52,7 +52,7 @@ impl FixedPlans {
         contract: &Contract,
         axes: &[Vec<Axis>],
         max_rows: usize,
-        convolutional: bool,
+        character: Character,
     ) -> Result<Self, TractError> {
         let started = Instant::now();
         let workshop = Workshop { model, contract, axes };
@@ -68,9 +68,9 @@ impl FixedPlans {
         };
         // tract computes convolutions slower per row in a batch than alone (measured: resnet50 212 ms per row in a batch
         // of 8, 150 alone; densenet121 366 and 144), so more plans would cost time and memory for nothing.
-        let alone = convolutional && failure.is_none();
+        let alone = character.convolutional && failure.is_none();
         let mut any_suffices = alone;
-        let try_any = max_rows > 1 && !alone && (single_cost < SMALL || failure.is_some());
+        let try_any = max_rows > 1 && !alone && !character.recurrent && (single_cost < SMALL || failure.is_some());
         if let Some(Ok(any)) = try_any.then(|| workshop.any(max_rows)) {
             any_suffices = any.single < single_cost.mul_f64(1.15) + Duration::from_micros(1);
             made.push((any.plan, any.cost));

@@ -30,6 +30,30 @@ pub(crate) enum Axis {
     Variable(Option<String>),
 }
 
+/// Kinds of operators that tract treats in ways of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Character {
+    /// Convolutions: laid out well only for known sizes, and slower per row in a batch than alone.
+    pub(crate) convolutional: bool,
+    /// Recurrent operators: tract panics when it does not know the number of rows.
+    pub(crate) recurrent: bool,
+}
+
+impl Character {
+    fn of(graph: &GraphProto) -> Self {
+        let has = |name: &dyn Fn(&str) -> bool| graph.node.iter().any(|node| name(&node.op_type));
+        Self {
+            convolutional: has(&|name| name.starts_with("Conv")),
+            recurrent: has(&|name| matches!(name, "LSTM" | "GRU" | "RNN")),
+        }
+    }
+
+    /// Whether a plan for any sizes is worth trying.
+    pub(crate) const fn suits_any_size(self) -> bool {
+        !self.convolutional && !self.recurrent
+    }
+}
+
 /// A graph that fits the configuration.
 #[derive(Debug)]
 pub(crate) struct Graph {
@@ -37,8 +61,8 @@ pub(crate) struct Graph {
     folder: Option<String>,
     /// Dimensions of the inputs, in the contract's order.
     pub(crate) axes: Vec<Vec<Axis>>,
-    /// Whether tract's layout of the graph depends on sizes that matter for speed: it has convolutions.
-    pub(crate) convolutional: bool,
+    /// What decides which plans are worth having.
+    pub(crate) character: Character,
 }
 
 impl Graph {
@@ -68,9 +92,9 @@ impl Graph {
             return Err(failure::missing_operators(&contract.model, &missing));
         }
         let axes = order_inputs(graph, contract)?;
-        let convolutional = graph.node.iter().any(|node| node.op_type.starts_with("Conv"));
+        let character = Character::of(graph);
         let folder = path.parent().and_then(Path::to_str).map(str::to_owned);
-        Ok(Self { proto, folder, axes, convolutional })
+        Ok(Self { proto, folder, axes, character })
     }
 
     /// tract's form of the graph. Facts about tensors between nodes are heeded only with `use_value_info`.

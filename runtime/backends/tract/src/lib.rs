@@ -1,8 +1,9 @@
 //! ONNX models computed by tract, which is pure Rust and part of the binary.
 //!
 //! Used where no ONNX Runtime library is found: nothing has to be installed, most models are slower. tract is not
-//! meant for decision trees; those have a kernel of their own here. The invariant: what a client gets does not depend
-//! on the plan that computed it, so rows that only pad a batch never reach an output.
+//! meant for decision trees; those have a kernel of their own here. The invariant: what a client gets depends neither on
+//! the plan that computed it nor on what was computed before; rows that pad a batch never reach an output, and recurrent
+//! operators forget between runs.
 
 mod backend;
 mod capabilities;

@@ -91,11 +91,11 @@ impl Plans {
     fn of(model: InferenceModel, graph: &Graph, contract: &Contract) -> Result<Self, TractError> {
         let variable = graph.axes.iter().flatten().any(|axis| matches!(axis, Axis::Variable(_)));
         if variable {
-            let plans = ShapedPlans::new(model, contract, &graph.axes, !graph.convolutional)?;
+            let plans = ShapedPlans::new(model, contract, &graph.axes, graph.character.suits_any_size())?;
             return Ok(Self::Shaped(Box::new(plans)));
         }
         let max_rows = contract.max_rows.unwrap_or(1);
-        FixedPlans::build(&model, contract, &graph.axes, max_rows, graph.convolutional).map(Self::Fixed)
+        FixedPlans::build(&model, contract, &graph.axes, max_rows, graph.character).map(Self::Fixed)
     }
 
     fn all(&self) -> Vec<Arc<Plan>> {

@@ -11,6 +11,8 @@ use crate::plan::Plan;
 pub(crate) struct Runner {
     plan: Arc<Plan>,
     state: TypedSimpleState,
+    /// Whether an operator carries something from one run to the next, as tract's recurrent ones do.
+    carries: bool,
     inputs: Vec<Option<Arc<Tensor>>>,
 }
 
@@ -21,7 +23,8 @@ impl Runner {
     /// What tract says when an operator cannot make its state.
     pub(crate) fn new(plan: &Arc<Plan>) -> TractResult<Self> {
         let state = plan.runnable.spawn()?;
-        Ok(Self { plan: Arc::clone(plan), state, inputs: vec![None; plan.input_types.len()] })
+        let carries = state.op_states.iter().any(Option::is_some);
+        Ok(Self { plan: Arc::clone(plan), state, carries, inputs: vec![None; plan.input_types.len()] })
     }
 
     /// Whether this runner runs `plan`.
@@ -53,6 +56,11 @@ impl Runner {
     /// # Errors
     /// What tract says.
     pub(crate) fn run(&mut self) -> TractResult<TVec<TValue>> {
+        if self.carries {
+            // tract streams: what a recurrent operator remembers outlives the run. In ONNX it does not, and here it
+            // would reach the next client.
+            self.state = self.plan.runnable.spawn()?;
+        }
         let inputs = self.inputs.iter().flatten().map(|tensor| TValue::from_const(Arc::clone(tensor))).collect();
         let outputs = self.state.run(inputs);
         if outputs.is_err() {

@@ -4,7 +4,7 @@
     venv/bin/python make_model_goldens.py
 
 `dense`: batches that pay. `variable`: a dimension that the request chooses. `variable_image`: the same with a
-convolution. `types`: one identity per element type. `shape`: an output that is a dimension. `reshaped`: dimensions
+convolution. `recurrent`: operators with a memory, which must not outlive a request. `types`: one identity per element type. `shape`: an output that is a dimension. `reshaped`: dimensions
 that clients see otherwise. `category`: texts to numbers and back. `zipmap` (in `refused/`): an operator that tract
 lacks. Expected outputs are ONNX Runtime's.
 """
@@ -99,6 +99,17 @@ def main():
     write("variable_image", nodes, [value("x", F, "N", 2, "H", "W")], [value("y", F, "N", 3)],
           [{"x": real(rows, 2, height, width)} for rows, height, width in
            [(1, 4, 4), (3, 4, 4), (2, 5, 9)] + [(1, 3, 3 + extra) for extra in range(20)] + [(2, 4, 4)]], kernel)
+
+    weights = [numpy_helper.from_array(array, name) for name, array in
+               (("lw", real(1, 20, 3)), ("lr", real(1, 20, 5)), ("gw", real(1, 12, 5)), ("gr", real(1, 12, 4)))]
+    nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+             helper.make_node("LSTM", ["t", "lw", "lr"], ["l"], hidden_size=5),
+             helper.make_node("Squeeze", ["l", "one"], ["s"]),
+             helper.make_node("GRU", ["s", "gw", "gr"], ["", "h"], hidden_size=4),
+             helper.make_node("Squeeze", ["h", "zero"], ["y"])]
+    axes = [numpy_helper.from_array(np.array([axis], np.int64), name) for name, axis in (("one", 1), ("zero", 0))]
+    write("recurrent", nodes, [value("x", F, "N", 6, 3)], [value("y", F, "N", 4)],
+          [{"x": real(rows, 6, 3)} for rows in (1, 2, 3, 8)], weights + axes)
 
     samples = {
         TensorProto.BOOL: np.array([True, False]), TensorProto.UINT8: np.array([0, 255], np.uint8),
