@@ -1,4 +1,4 @@
-//! A process that a suite started: ended when its value goes.
+//! A process that a suite started: ended when its value goes, and what it started with it.
 //!
 //! Standard error is read on a thread into a log, so that the child never blocks and a failure can be explained.
 
@@ -19,6 +19,9 @@ pub(crate) struct RunningChild {
     lines: mpsc::Receiver<String>,
     reader: Option<JoinHandle<()>>,
 }
+
+/// How long a process that has children may take to end them itself.
+const END_LIMIT: Duration = Duration::from_secs(3);
 
 /// Lines of the log that a failure shows.
 const SHOWN: usize = 12;
@@ -88,8 +91,42 @@ impl RunningChild {
     }
 }
 
+/// The processes below one, children before their own; empty where the kernel does not list them.
+fn descendants(process: u32) -> Vec<u32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
+    let lists = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let children: Vec<u32> =
+        lists.flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>()).collect();
+    children.into_iter().flat_map(|child| std::iter::once(child).chain(descendants(child))).collect()
+}
+
+/// Sends a signal; processes that have ended are no matter.
+fn signal(name: &str, processes: &[u32]) {
+    let processes = processes.iter().map(u32::to_string);
+    let mut command = Command::new("sh");
+    command.args(["-c", "kill -s \"$@\" 2>/dev/null", "kill", name]).args(processes);
+    drop(command.status());
+}
+
+impl RunningChild {
+    /// Asks a process with children to end, and ends those that it leaves behind.
+    fn end_descendants(&mut self) {
+        let family = descendants(self.id());
+        if family.is_empty() {
+            return;
+        }
+        signal("TERM", &[self.id()]);
+        let end = Instant::now() + END_LIMIT;
+        while !self.has_ended() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        signal("KILL", &family);
+    }
+}
+
 impl Drop for RunningChild {
     fn drop(&mut self) {
+        self.end_descendants();
         // Both fail only for a process that has ended already.
         drop(self.process.kill());
         drop(self.process.wait());

@@ -13,7 +13,7 @@ mod footprint;
 use std::process::ExitCode;
 
 use crate::figure::{Figure, table};
-use crate::machine::load_average;
+use crate::machine::warn_when_busy;
 use crate::{Options, Problem, overload, record};
 
 /// One part of the suite: its name for `--only`, and what makes its figures.
@@ -28,30 +28,19 @@ const PARTS: [Part; 6] = [
     ("overload", overload::figures),
 ];
 
-/// Load average above which absolute figures mean little.
-const BUSY: f64 = 0.7;
-
 /// Runs the suite: exit status 0 when every figure holds, 1 when one is missed, 3 when none is missed but some skipped.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Problem> {
-    if !options.hanok.is_file() {
-        return Err(format!(
-            "there is no server at `{}`: build it with `cargo build --release`, or name it with --hanok",
-            options.hanok.display()
-        ));
-    }
-    let busy = load_average();
-    if busy > BUSY {
-        eprintln!("the machine is busy (load average {busy}): absolute figures will be worse than on a quiet one");
-    }
+    options.require_server()?;
+    warn_when_busy();
     let mut figures = Vec::new();
     for (name, part) in PARTS {
-        if options.only.is_empty() || options.only.iter().any(|only| name.contains(only.as_str())) {
+        if options.wants(name) {
             eprintln!("measuring {name}");
             figures.extend(part(options));
         }
     }
     print!("{}", table(&figures));
-    let path = record::write("core", options, &figures)?;
+    let path = record::write("core", options, record::figures(&figures))?;
     println!("recorded in {path}");
     let missed = figures.iter().any(|figure| figure.holds() == Some(false));
     let skipped = figures.iter().any(|figure| figure.measured.is_err());

@@ -11,7 +11,7 @@ use crate::{Options, Problem};
 pub(crate) struct Load<'a> {
     /// `http://...` or `grpc://...`.
     pub(crate) server: String,
-    /// The server's process, to measure its CPU time and memory.
+    /// The server's process, to measure its CPU time and memory and those of its children.
     pub(crate) pid: u32,
     /// Model.
     pub(crate) model: &'a str,
@@ -30,6 +30,10 @@ pub(crate) struct Measured {
     pub(crate) goodput: f64,
     /// Median latency in microseconds.
     pub(crate) p50_us: f64,
+    /// 99th percentile of the latency in microseconds.
+    pub(crate) p99_us: f64,
+    /// The server's resident memory at the end.
+    pub(crate) resident_bytes: f64,
 }
 
 /// Offers the load for the options' time; gives one result per level.
@@ -65,5 +69,7 @@ fn read(level: &Value, model: &str, errors_allowed: bool) -> Result<Measured, Pr
         rate: number(&level["requests_per_second"])?,
         goodput: number(&level["goodput_per_second"])?,
         p50_us: number(&level["latency_us"]["p50"])?,
+        p99_us: number(&level["latency_us"]["p99"])?,
+        resident_bytes: number(&level["server_resident_bytes"])?,
     })
 }

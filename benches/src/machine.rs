@@ -15,8 +15,19 @@ pub(crate) struct Machine {
     load_average: f64,
 }
 
+/// Load average above which absolute figures mean little.
+const BUSY: f64 = 0.7;
+
+/// Says so when somebody else is working on this machine.
+pub(crate) fn warn_when_busy() {
+    let busy = load_average();
+    if busy > BUSY {
+        eprintln!("the machine is busy (load average {busy}): absolute figures will be worse than on a quiet one");
+    }
+}
+
 /// The one-minute load average; 0 where the kernel tells none.
-pub(crate) fn load_average() -> f64 {
+fn load_average() -> f64 {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0.0)
 }

@@ -13,6 +13,7 @@ mod generator;
 mod machine;
 mod model_repository;
 mod overload;
+mod peers_suite;
 mod record;
 mod server;
 
@@ -24,7 +25,7 @@ use clap::{Parser, Subcommand};
 /// Why a suite or one of its parts could not be run; a text for the person who started it.
 pub(crate) type Problem = String;
 
-/// Measures the server and its floors.
+/// Measures the server, its floors and its peers.
 #[derive(Debug, Parser)]
 #[command(name = "benches/run")]
 struct Arguments {
@@ -56,7 +57,7 @@ pub(crate) struct Options {
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Measure only the parts whose name contains one of these.
+    /// Measure only the parts, or peers, whose name contains one of these.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Where the record goes.
@@ -64,10 +65,28 @@ pub(crate) struct Options {
     results: PathBuf,
 }
 
+impl Options {
+    /// Whether the server under test is there; tells how to get it.
+    fn require_server(&self) -> Result<(), Problem> {
+        if self.hanok.is_file() {
+            return Ok(());
+        }
+        let place = self.hanok.display();
+        Err(format!("there is no server at `{place}`: build it with `cargo build --release`, or name it with --hanok"))
+    }
+
+    /// Whether `--only` lets this part be measured.
+    fn wants(&self, part: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| part.contains(only.as_str()))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Suite {
     /// Every figure of the serving core against its target; exit status 0 when all hold.
     Core(Options),
+    /// The server beside every peer that is installed, and the ratios; `--only` names peers.
+    Peers(peers_suite::PeersArguments),
     /// (Internal) the least an HTTP server must do.
     #[command(hide = true)]
     FloorHttp,
@@ -82,6 +101,7 @@ enum Suite {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().suite {
         Suite::Core(options) => core_suite::run(&options),
+        Suite::Peers(arguments) => peers_suite::run(&arguments),
         Suite::FloorHttp => floor_http::serve().map(|()| ExitCode::SUCCESS),
         Suite::FloorGrpc => floor_grpc::serve().map(|()| ExitCode::SUCCESS),
         Suite::BareLoop(arguments) => bare_loop::run(&arguments).map(|()| ExitCode::SUCCESS),

@@ -1,4 +1,5 @@
-//! The server under test, and the floors: started on free ports, found by the line that says where they listen.
+//! The server under test, the floors and the peers: started on free ports. Ours are found by the line that says where
+//! they listen; peers are told.
 //!
 //! The line: `listening http=127.0.0.1:PORT grpc=... metrics=...`, plain or inside a JSON log line.
 
@@ -60,25 +61,51 @@ impl RunningServer {
         Self::start(mode, command)
     }
 
+    /// Starts a server that is told its ports, and waits until it and all its `models` are ready.
+    pub(crate) fn peer(
+        name: &str,
+        command: Command,
+        [http, grpc]: [SocketAddr; 2],
+        models: &[&str],
+    ) -> Result<Self, Problem> {
+        let started = Instant::now();
+        let child = RunningChild::start(name, command)?;
+        let mut server = Self { child, http: Some(http), grpc: Some(grpc), ready_after: Duration::ZERO };
+        server.wait_until_ready(http, started, Duration::from_millis(10))?;
+        for model in models {
+            while !server.has_model(model) {
+                server.pause(started, Duration::from_millis(10))?;
+            }
+        }
+        server.ready_after = started.elapsed();
+        Ok(server)
+    }
+
     fn start(name: &str, command: Command) -> Result<Self, Problem> {
         let started = Instant::now();
         let mut child = RunningChild::start(name, command)?;
         let (http, grpc) = child.wait_for(READY_LIMIT, listening)?;
         let mut server = Self { child, http, grpc, ready_after: Duration::ZERO };
         if let Some(address) = server.http {
-            server.wait_until_ready(address, started)?;
+            server.wait_until_ready(address, started, Duration::from_millis(1))?;
         }
         server.ready_after = started.elapsed();
         Ok(server)
     }
 
-    fn wait_until_ready(&mut self, address: SocketAddr, started: Instant) -> Result<(), Problem> {
+    fn wait_until_ready(&mut self, address: SocketAddr, started: Instant, pause: Duration) -> Result<(), Problem> {
         while !matches!(status(address, "/v2/health/ready"), Ok(200)) {
-            if started.elapsed() > READY_LIMIT || self.child.has_ended() {
-                return Err(self.child.explain("did not get ready"));
-            }
-            std::thread::sleep(Duration::from_millis(1));
+            self.pause(started, pause)?;
         }
+        Ok(())
+    }
+
+    /// Waits before the next look at a server that is starting.
+    fn pause(&mut self, started: Instant, pause: Duration) -> Result<(), Problem> {
+        if started.elapsed() > READY_LIMIT || self.child.has_ended() {
+            return Err(self.child.explain("did not get ready"));
+        }
+        std::thread::sleep(pause);
         Ok(())
     }
 

@@ -63,6 +63,8 @@ pub(crate) struct Graph {
     pub(crate) axes: Vec<Vec<Axis>>,
     /// What decides which plans are worth having.
     pub(crate) character: Character,
+    /// Size of the file.
+    pub(crate) file_bytes: u64,
 }
 
 impl Graph {
@@ -74,11 +76,11 @@ impl Graph {
     pub(crate) fn read(path: &Path, contract: &Contract) -> Result<Self, ServingError> {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let of_model = format!("file '{file}' of model '{}'", contract.model);
-        if let Err(error) = std::fs::metadata(path) {
+        let metadata = std::fs::metadata(path).map_err(|error| {
             let what = if error.kind() == std::io::ErrorKind::NotFound { "does not exist" } else { "cannot be read" };
-            return Err(ServingError::invalid(format!("{of_model} {what}"))
-                .with_operator_detail(format!("{}: {error}", path.display())));
-        }
+            ServingError::invalid(format!("{of_model} {what}"))
+                .with_operator_detail(format!("{}: {error}", path.display()))
+        })?;
         let mut proto = front_end().proto_model_for_path(path).map_err(|error| {
             ServingError::invalid(format!("{of_model} is not a valid ONNX model"))
                 .with_operator_detail(format!("{}: {error:#}", path.display()))
@@ -94,7 +96,7 @@ impl Graph {
         let axes = order_inputs(graph, contract)?;
         let character = Character::of(graph);
         let folder = path.parent().and_then(Path::to_str).map(str::to_owned);
-        Ok(Self { proto, folder, axes, character })
+        Ok(Self { proto, folder, axes, character, file_bytes: metadata.len() })
     }
 
     /// tract's form of the graph. Facts about tensors between nodes are heeded only with `use_value_info`.

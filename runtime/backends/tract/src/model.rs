@@ -21,6 +21,7 @@ pub(crate) struct LoadedModel {
     pub(crate) contract: Contract,
     pub(crate) axes: Vec<Vec<Axis>>,
     plans: Plans,
+    file_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -39,8 +40,8 @@ impl TractModel {
         let contract = Contract::new(&source.config)?;
         let graph = Graph::read(&source.model_file("model.onnx"), &contract)?;
         let plans = Plans::build(&graph, &contract)?;
-        let axes = graph.axes;
-        Ok(Self(Arc::new(LoadedModel { config: Arc::clone(&source.config), contract, axes, plans })))
+        let (axes, file_bytes) = (graph.axes, graph.file_bytes);
+        Ok(Self(Arc::new(LoadedModel { config: Arc::clone(&source.config), contract, axes, plans, file_bytes })))
     }
 }
 
@@ -58,7 +59,7 @@ impl Model for TractModel {
 
     fn memory_bytes(&self) -> u64 {
         let plans = self.0.plans.all();
-        memory_bytes(plans.iter().map(|plan| &**plan))
+        memory_bytes(plans.iter().map(|plan| &**plan), self.0.file_bytes)
     }
 }
 

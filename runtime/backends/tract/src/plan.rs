@@ -114,8 +114,11 @@ fn size(model: &InferenceModel, sizes: Sizes<'_>, dimension: &Axis, position: (u
     }
 }
 
-/// Bytes of weights that plans hold, each tensor counted once.
-pub(crate) fn memory_bytes<'a>(plans: impl Iterator<Item = &'a Plan>) -> u64 {
+/// Bytes of weights that plans hold, each tensor counted once: an estimate.
+///
+/// Weights that tract packed into its operators tell no size, so without trees, which are smaller than their file, it is
+/// `file_bytes` at least.
+pub(crate) fn memory_bytes<'a>(plans: impl Iterator<Item = &'a Plan>, file_bytes: u64) -> u64 {
     let mut tensors: HashMap<*const Tensor, u64> = HashMap::new();
     let mut trees: HashMap<usize, u64> = HashMap::new();
     for plan in plans {
@@ -136,5 +139,6 @@ pub(crate) fn memory_bytes<'a>(plans: impl Iterator<Item = &'a Plan>) -> u64 {
             }
         }
     }
-    tensors.values().chain(trees.values()).sum()
+    let counted = tensors.values().chain(trees.values()).sum();
+    if trees.is_empty() { file_bytes.max(counted) } else { counted }
 }

@@ -2,6 +2,7 @@
 
 mod accept;
 mod drive;
+mod head_scan;
 mod watched_stream;
 mod watcher;
 

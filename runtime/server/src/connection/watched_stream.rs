@@ -4,13 +4,16 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::ConnectionWatch;
+use super::head_scan::HeadScan;
+use super::watcher::Incoming;
 
 /// First bytes of the HTTP/2 connection preface.
 const HTTP2_PREFACE_START: &[u8] = b"PRI ";
@@ -20,11 +23,12 @@ const HTTP2_PREFACE_START: &[u8] = b"PRI ";
 pub(crate) struct WatchedStream {
     stream: TokioIo<TcpStream>,
     watch: Arc<ConnectionWatch>,
+    head: HeadScan,
 }
 
 impl WatchedStream {
     pub(crate) fn new(stream: TcpStream, watch: Arc<ConnectionWatch>) -> Self {
-        Self { stream: TokioIo::new(stream), watch }
+        Self { stream: TokioIo::new(stream), watch, head: HeadScan::default() }
     }
 
     /// Whether the connection opens as HTTP/2; waits for its first bytes, which stay to be read.
@@ -59,16 +63,32 @@ impl WatchedStream {
 }
 
 impl Read for WatchedStream {
+    #[allow(unsafe_code, reason = "hyper's cursor shows what was read into it only by its uninitialised part")]
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if result.is_ready() {
-            self.watch.bytes_read();
+        let this = &mut *self;
+        // SAFETY: the part behind the cursor is only written to, by `poll_read` below.
+        let mut buffer = ReadBuf::uninit(unsafe { cursor.as_mut() });
+        ready!(Pin::new(this.stream.inner_mut()).poll_read(context, &mut buffer))?;
+        let read = buffer.filled();
+        if !read.is_empty() {
+            match this.watch.bytes_read() {
+                Incoming::HeadStart => this.head = HeadScan::default(),
+                Incoming::Head => {}
+                Incoming::Other => this.head.skip(),
+            }
+            this.head.feed(read);
+            if this.head.is_ambiguous() {
+                this.watch.ambiguous_framing();
+            }
         }
-        result
+        let length = read.len();
+        // SAFETY: `poll_read` initialised exactly the bytes that `buffer` counts as filled.
+        unsafe { cursor.advance(length) };
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -4,7 +4,7 @@
 //! a head that does not end (slow loris), a reply that is not taken, a connection that is idle. So a request that is
 //! not slow costs no timer.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -30,8 +30,20 @@ pub(crate) struct ConnectionWatch {
     phase: AtomicU8,
     phase_since_ms: AtomicU64,
     write_blocked_since_ms: AtomicU64,
+    ambiguous: AtomicBool,
     signal: AtomicU8,
     woken: AtomicWaker,
+}
+
+/// What bytes that came in belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    /// The start of a request's head.
+    HeadStart,
+    /// More of a head.
+    Head,
+    /// A body, or HTTP/2.
+    Other,
 }
 
 /// What a connection is told from outside; later ones outrank earlier ones.
@@ -50,10 +62,25 @@ struct CoarseClock {
 
 impl ConnectionWatch {
     /// Bytes came in: the first ones of a request start the clock of its head.
-    pub(crate) fn bytes_read(&self) {
-        if self.phase.load(Relaxed) == IDLE {
-            self.enter(HEAD);
+    pub(crate) fn bytes_read(&self) -> Incoming {
+        match self.phase.load(Relaxed) {
+            IDLE => {
+                self.enter(HEAD);
+                Incoming::HeadStart
+            }
+            HEAD => Incoming::Head,
+            _ => Incoming::Other,
         }
+    }
+
+    /// The head that came in has two framings.
+    pub(crate) fn ambiguous_framing(&self) {
+        self.ambiguous.store(true, Relaxed);
+    }
+
+    /// Whether a head with two framings came in on this connection, which is not to be used any longer then.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        self.ambiguous.load(Relaxed)
     }
 
     /// The head of a request is complete.
@@ -146,6 +173,7 @@ impl Watcher {
             phase: AtomicU8::new(IDLE),
             phase_since_ms: AtomicU64::new(self.clock.milliseconds.load(Relaxed)),
             write_blocked_since_ms: AtomicU64::new(0),
+            ambiguous: AtomicBool::new(false),
             signal: AtomicU8::new(0),
             woken: AtomicWaker::new(),
         });

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hanok_protocol::v2_http::{Method, Route, RouteMatch, route};
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -78,6 +77,10 @@ async fn serve_http1(
         let (state, watch) = (Arc::clone(&state), Arc::clone(&watch));
         async move {
             watch.request_started();
+            if watch.is_ambiguous() {
+                let text = "the length of a request must be given once, by `content-length` or by `transfer-encoding`";
+                return Ok(reply::closing(reply::refusal(StatusCode::BAD_REQUEST, text)));
+            }
             let reply = answer(&state, request, peer).await;
             watch.request_finished();
             Ok::<_, Infallible>(reply)
@@ -118,12 +121,6 @@ pub(crate) fn http2_builder(state: &ServerState) -> hyper::server::conn::http2::
 }
 
 async fn answer(state: &Arc<ServerState>, request: Request<Incoming>, peer: SocketAddr) -> Reply {
-    let headers = request.headers();
-    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-        // Two framings are one too many: another reader of this connection may have chosen the other (request smuggling).
-        let text = "a request may have `content-length` or `transfer-encoding`, not both";
-        return reply::closing(reply::refusal(StatusCode::BAD_REQUEST, text));
-    }
     // The path is needed while the request is taken apart; its buffer is shared, not copied.
     let uri = request.uri().clone();
     match route(Method::from_name(request.method().as_str()), uri.path()) {
