@@ -118,23 +118,33 @@ async fn finish(
         tokio::time::sleep(Duration::from_secs(arguments.life.drain_delay_secs)).await;
         state.lifecycle.advance(Stage::Draining);
         let limit = Duration::from_secs(arguments.life.exit_timeout_secs);
-        if tokio::time::timeout(limit, server.finished()).await.is_ok() {
+        let until = Instant::now() + limit;
+        let repository = Arc::clone(&state.repository);
+        let finished = async {
+            server.finished().await;
+            // Models may still execute for callers that have gone.
+            tokio::task::spawn_blocking(move || repository.drain(until)).await.unwrap_or(false)
+        };
+        if tokio::time::timeout(limit, finished).await.unwrap_or(false) {
             tracing::info!("stopped: everything in flight was finished");
-            ExitCode::SUCCESS
-        } else {
-            state.lifecycle.advance(Stage::Stopped);
-            tracing::warn!(in_flight = state.admission.requests_inside(), "stopped: the time to finish was over");
-            ExitCode::from(EXIT_CUT_OFF)
+            return ExitCode::SUCCESS;
         }
+        state.lifecycle.advance(Stage::Stopped);
+        tracing::warn!(in_flight = state.admission.requests_inside(), "stopped: the time to finish was over");
+        leave(EXIT_CUT_OFF)
     };
     tokio::select! {
         code = orderly => code,
         () = signals.next() => {
             tracing::warn!("stopped at once by a second signal");
-            // Threads that execute a model cannot be interrupted; leaving is what was asked for.
-            std::process::exit(i32::from(EXIT_FORCED))
+            leave(EXIT_FORCED)
         }
     }
+}
+
+/// Ends the process without waiting for anything: threads that execute a model cannot be interrupted.
+fn leave(code: u8) -> ! {
+    std::process::exit(i32::from(code))
 }
 
 /// SIGTERM and SIGINT.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hanok_backend::{ErrorCode, ServingError};
 use hanok_model_config::ModelConfig;
@@ -434,11 +434,15 @@ impl ModelRepository {
         !failed && self.ready.all().iter().all(|version| version.scheduler.is_healthy())
     }
 
-    /// Refuses new work in every scheduler; what is queued is still executed.
-    pub fn drain(&self) {
-        for version in self.ready.all() {
+    /// Refuses new work in every scheduler and waits until what they have is executed; false when `until` came first.
+    /// Blocks.
+    #[must_use]
+    pub fn drain(&self, until: Instant) -> bool {
+        let versions = self.ready.all();
+        for version in &versions {
             version.scheduler.drain();
         }
+        versions.iter().all(|version| version.scheduler.wait_drained(until))
     }
 }
 
