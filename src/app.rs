@@ -31,6 +31,29 @@ pub(crate) fn switch_off_library_telemetry() {
     }
 }
 
+/// Keeps freed memory from piling up: few arenas, and large buffers given back to the system when they are freed.
+///
+/// glibc makes up to eight arenas per processor and learns to keep buffers of up to 32 MiB, so that a server with short
+/// lived loading threads and large bodies never comes back to its idle size.
+pub(crate) fn bound_free_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        const LARGE: libc::c_int = 4 << 20;
+        let arenas = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
+        let settings = [
+            (libc::M_ARENA_MAX, libc::c_int::try_from(arenas).unwrap_or(2)),
+            (libc::M_MMAP_THRESHOLD, LARGE),
+            (libc::M_TRIM_THRESHOLD, 2 * LARGE),
+        ];
+        for (parameter, value) in settings {
+            #[allow(unsafe_code, reason = "the allocator's settings have no safe form")]
+            // SAFETY: called first thing in `main`, before any other thread exists; an unknown value is refused.
+            let accepted = unsafe { libc::mallopt(parameter, value) };
+            debug_assert_eq!(accepted, 1);
+        }
+    }
+}
+
 /// Which engine serves ONNX models, and why.
 #[derive(Debug)]
 pub(crate) struct EngineChoice {

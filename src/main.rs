@@ -37,6 +37,7 @@ enum Command {
 
 fn main() -> ExitCode {
     app::switch_off_library_telemetry();
+    app::bound_free_memory();
     let command_line = CommandLine::parse();
     let result = match command_line.command {
         Command::Serve(arguments) => commands::serve::run(&arguments),

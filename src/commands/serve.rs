@@ -24,6 +24,10 @@ const EXIT_CUT_OFF: u8 = 1;
 /// Exit code after a second signal.
 const EXIT_FORCED: u8 = 130;
 
+/// How long open connections are served on, each reply telling its client to close, before those that are idle are closed:
+/// so that a busy client never writes to a connection that is being closed.
+const LINGER: Duration = Duration::from_millis(250);
+
 /// Serves until a signal says to stop.
 pub(crate) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> {
     let started = Instant::now();
@@ -115,7 +119,9 @@ async fn finish(
     let orderly = async {
         state.lifecycle.advance(Stage::Leaving);
         tracing::info!(in_flight = state.admission.requests_inside(), "stopping: not ready any more");
-        tokio::time::sleep(Duration::from_secs(arguments.life.drain_delay_secs)).await;
+        let delay = Duration::from_secs(arguments.life.drain_delay_secs);
+        let linger = if state.admission.connections_inside() > 0 { LINGER } else { Duration::ZERO };
+        tokio::time::sleep(delay.max(linger)).await;
         state.lifecycle.advance(Stage::Draining);
         let limit = Duration::from_secs(arguments.life.exit_timeout_secs);
         let until = Instant::now() + limit;

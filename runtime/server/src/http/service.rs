@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use super::reply::{self, Reply};
 use super::{infer, information, management};
 use crate::connection::{ConnectionServer, ConnectionWatch, WatchedStream, drive};
+use crate::lifecycle::Stage;
 use crate::state::ServerState;
 
 /// Serves HTTP/1.1 and h2c.
@@ -81,7 +82,10 @@ async fn serve_http1(
                 let text = "the length of a request must be given once, by `content-length` or by `transfer-encoding`";
                 return Ok(reply::closing(reply::refusal(StatusCode::BAD_REQUEST, text)));
             }
-            let reply = answer(&state, request, peer).await;
+            let mut reply = answer(&state, request, peer).await;
+            if state.lifecycle.stage() >= Stage::Leaving {
+                reply = reply::closing(reply);
+            }
             watch.request_finished();
             Ok::<_, Infallible>(reply)
         }
