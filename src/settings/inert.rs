@@ -82,7 +82,7 @@ inert_flags! {
     grpc_infer_allocation_pool_size: "grpc-infer-allocation-pool-size" => Harmless, "nothing is pooled: requests are slices of what was received";
     grpc_max_response_pool_size: "grpc-max-response-pool-size" => Harmless, "streams are bounded already";
     grpc_infer_thread_count: "grpc-infer-thread-count" => Harmless, "one set of threads serves all ports: --http-thread-count";
-    grpc_infer_response_compression_level: "grpc-infer-response-compression-level" => Harmless, "replies are compressed when the client asks";
+    grpc_infer_response_compression_level: "grpc-infer-response-compression-level" => Harmless, "gRPC replies are not compressed";
     grpc_keepalive_time: "grpc-keepalive-time" => Harmless, "pings are answered, not sent";
     grpc_keepalive_timeout: "grpc-keepalive-timeout" => Harmless, "pings are answered, not sent";
     grpc_keepalive_permit_without_calls: "grpc-keepalive-permit-without-calls" => Harmless, "pings are always permitted";
