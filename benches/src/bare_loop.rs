@@ -2,7 +2,8 @@
 //!
 //! The model is loaded through the same backend and configuration as in the server, and executed batch after batch on
 //! one thread; requests, queues and protocols are absent. Runs in a process of its own, whose starter must have set
-//! [`hanok_backend_onnxruntime::TELEMETRY_SWITCH`]. Prints one JSON object.
+//! [`hanok_backend_onnxruntime::TELEMETRY_SWITCH`]. Reads numbers of seconds from standard input, a line each; executes for
+//! that long and prints one JSON object; ends with its input.
 
 #![allow(clippy::print_stdout, reason = "the report is this process's output")]
 
@@ -29,9 +30,6 @@ pub(crate) struct BareLoopArguments {
     /// Rows per execution.
     #[arg(long, default_value_t = 1)]
     batch: u32,
-    /// How long to execute.
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f64,
     /// The library; without it those of the project folder and of Python packages are searched.
     #[arg(long)]
     library: Option<PathBuf>,
@@ -72,19 +70,23 @@ pub(crate) fn run(arguments: &BareLoopArguments) -> Result<(), Problem> {
     for _ in 0..3 {
         execute()?;
     }
-    let begin = Instant::now();
-    let limit = Duration::from_secs_f64(arguments.seconds);
-    let mut executions = 0_u32;
-    while begin.elapsed() < limit {
-        execute()?;
-        executions += 1;
+    for line in std::io::stdin().lines() {
+        let line = line.map_err(|error| format!("cannot read the next length: {error}"))?;
+        let limit: f64 = line.trim().parse().map_err(|error| format!("expected seconds, got `{line}`: {error}"))?;
+        let limit = Duration::try_from_secs_f64(limit).map_err(|error| format!("`{line}` seconds: {error}"))?;
+        let begin = Instant::now();
+        let mut executions = 0_u32;
+        while begin.elapsed() < limit {
+            execute()?;
+            executions += 1;
+        }
+        let seconds = begin.elapsed().as_secs_f64();
+        let rows = f64::from(executions) * f64::from(arguments.batch);
+        println!(
+            "{}",
+            serde_json::json!({"rows_per_second": rows / seconds, "executions": executions, "seconds": seconds})
+        );
     }
-    let seconds = begin.elapsed().as_secs_f64();
-    let rows = f64::from(executions) * f64::from(arguments.batch);
-    println!(
-        "{}",
-        serde_json::json!({"rows_per_second": rows / seconds, "executions": executions, "seconds": seconds})
-    );
     Ok(())
 }
 

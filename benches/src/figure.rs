@@ -29,23 +29,57 @@ pub(crate) struct Figure {
     pub(crate) measured: Result<f64, String>,
     /// Every round's value.
     pub(crate) rounds: Vec<f64>,
+    /// What the target assumes of the machine, where it is an absolute figure.
+    pub(crate) reference: Option<Reference>,
+}
+
+/// An absolute target was stated for a machine on which the floor (the least that any server must do) costs so much.
+///
+/// On a slower machine, or in a slower minute, the figure is judged as it would be there: scaled by what the floor took
+/// in the same round. On a faster one it is judged as it is.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Reference {
+    /// The floor on the machine that the target was stated for, in microseconds of CPU per request.
+    pub(crate) floor_us: f64,
+    /// The figure, round by round, scaled to that floor.
+    pub(crate) scaled: Vec<f64>,
+}
+
+impl Reference {
+    /// Scales `values` by the `floors` of the same rounds.
+    pub(crate) fn new(floor_us: f64, values: &[f64], floors: &[f64]) -> Self {
+        let scaled = values.iter().zip(floors).map(|(value, floor)| value * (floor_us / floor).min(1.0)).collect();
+        Self { floor_us, scaled }
+    }
 }
 
 impl Figure {
     /// A figure from its rounds, by their median.
     pub(crate) fn of(name: impl Into<String>, unit: &'static str, target: Target, rounds: Vec<f64>) -> Self {
         let measured = median(&rounds).ok_or_else(|| "no round gave a value".to_owned());
-        Self { name: name.into(), unit, target, measured, rounds }
+        Self { name: name.into(), unit, target, measured, rounds, reference: None }
     }
 
     /// A figure that could not be measured.
     pub(crate) fn skipped(name: impl Into<String>, unit: &'static str, target: Target, reason: &str) -> Self {
-        Self { name: name.into(), unit, target, measured: Err(reason.to_owned()), rounds: Vec::new() }
+        Self { name: name.into(), unit, target, measured: Err(reason.to_owned()), rounds: Vec::new(), reference: None }
+    }
+
+    /// The same figure, judged at the floor that its target was stated for.
+    pub(crate) fn at(self, reference: Reference) -> Self {
+        Self { reference: Some(reference), ..self }
+    }
+
+    /// The value at the reference's floor, where there is a reference.
+    fn scaled(&self) -> Option<(f64, f64)> {
+        let reference = self.reference.as_ref()?;
+        Some((reference.floor_us, median(&reference.scaled)?))
     }
 
     /// Whether the target is kept; `None` for information and for what was not measured.
     pub(crate) fn holds(&self) -> Option<bool> {
-        let value = *self.measured.as_ref().ok()?;
+        let measured = *self.measured.as_ref().ok()?;
+        let value = self.scaled().map_or(measured, |(_, scaled)| scaled);
         match self.target {
             Target::AtMost(limit) => Some(value <= limit),
             Target::AtLeast(limit) => Some(value >= limit),
@@ -60,7 +94,12 @@ impl Figure {
             Target::AtLeast(limit) => format!(">= {}", with_unit(limit)),
             Target::Information => "-".to_owned(),
         };
-        let measured = self.measured.as_ref().map_or_else(|_| "skipped".to_owned(), |&value| with_unit(value));
+        let (mut target, mut measured) =
+            (target, self.measured.as_ref().map_or_else(|_| "skipped".to_owned(), |&value| with_unit(value)));
+        if let (Some((floor, scaled)), Ok(_)) = (self.scaled(), &self.measured) {
+            target.push_str(&format!(" at a floor of {floor} us"));
+            measured.push_str(&format!(" ({} there)", with_unit(scaled)));
+        }
         let verdict = match (self.holds(), &self.measured) {
             (Some(true), _) => "ok",
             (Some(false), _) => "MISSED",
@@ -132,6 +171,13 @@ mod tests {
         let held = Figure::of("a", "us", Target::AtMost(20.0), vec![19.0, 50.0, 18.0]);
         assert_eq!(held.holds(), Some(true));
         assert_eq!(Figure::of("b", "", Target::AtLeast(0.95), vec![0.94]).holds(), Some(false));
+        let slow = Figure::of("d", "us", Target::AtMost(20.0), vec![30.0, 28.0]);
+        assert_eq!(slow.holds(), Some(false));
+        let slow = slow.clone().at(Reference::new(8.0, &slow.rounds, &[16.0, 14.0]));
+        assert_eq!(slow.holds(), Some(true));
+        assert!(table(&[slow]).contains("d      | <= 20.0 us at a floor of 8 us | 29.0 us (15.5 us there) | ok"));
+        let fast = Figure::of("e", "us", Target::AtMost(20.0), vec![21.0]).at(Reference::new(8.0, &[21.0], &[6.0]));
+        assert_eq!(fast.holds(), Some(false), "a fast machine excuses nothing");
         let skipped = Figure::skipped("c", "", Target::AtLeast(0.95), "no model");
         assert_eq!(skipped.holds(), None);
         let text = table(&[held, skipped]);

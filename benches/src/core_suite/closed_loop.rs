@@ -2,12 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use crate::figure::{Figure, Target};
+use crate::figure::{Figure, Reference, Target};
 use crate::floor_http::{BINARY_WIDTH, JSON_WIDTH};
 use crate::generator::{Load, Measured, measure};
 use crate::model_repository::{ModelRepository, parameter};
 use crate::server::{Engine, RunningServer};
 use crate::{Options, Problem};
+
+/// What the floors take per request on the machine that the targets were stated for: CPU microseconds of a bare hyper
+/// server, of one that decodes and encodes V2 JSON, and of a bare tonic server at concurrency 8 and 32.
+const HTTP_FLOOR: f64 = 8.0;
+const JSON_FLOOR: f64 = 13.0;
+const GRPC_FLOOR_8: f64 = 18.0;
+const GRPC_FLOOR_32: f64 = 16.0;
 
 /// A subject's results: per level, one entry per round.
 type Rounds = BTreeMap<&'static str, Vec<Vec<Measured>>>;
@@ -22,11 +29,20 @@ struct Line {
     pick: fn(&Measured) -> f64,
     /// Divides by the same figure of this subject, in the same round.
     over: Option<&'static str>,
+    /// The floor that the target assumes: subject, and CPU per request at the same level, in microseconds.
+    reference: Option<(&'static str, f64)>,
+}
+
+impl Line {
+    /// The same, with a target that was stated for a machine on which `floor` takes `floor_us`.
+    fn at(self, floor: &'static str, floor_us: f64) -> Self {
+        Self { reference: Some((floor, floor_us)), ..self }
+    }
 }
 
 fn cpu(subject: &'static str, what: &str, level: usize, concurrency: u32, target: Target) -> Line {
     let name = format!("{what}, server CPU per request, concurrency {concurrency}");
-    Line { name, unit: "us", target, subject, level, pick: |level| level.cpu_us, over: None }
+    Line { name, unit: "us", target, subject, level, pick: |level| level.cpu_us, over: None, reference: None }
 }
 
 fn over_floor(
@@ -38,7 +54,7 @@ fn over_floor(
     target: Target,
 ) -> Line {
     let name = format!("{what}, CPU over the floor's, concurrency {concurrency}");
-    Line { name, unit: "", target, subject, level, pick: |level| level.cpu_us, over: Some(floor) }
+    Line { name, unit: "", target, subject, level, pick: |level| level.cpu_us, over: Some(floor), reference: None }
 }
 
 /// Runs `subjects` in turn for every round.
@@ -59,15 +75,22 @@ fn figures(lines: Vec<Line>, rounds: &Result<Rounds, Problem>) -> Vec<Figure> {
             Ok(rounds) => rounds,
             Err(problem) => return Figure::skipped(line.name, line.unit, line.target, problem),
         };
-        let values = |subject: &str| -> Vec<f64> {
+        let values = |subject: &str, pick: fn(&Measured) -> f64| -> Vec<f64> {
             let all = rounds.get(subject).map(Vec::as_slice).unwrap_or_default();
-            all.iter().filter_map(|levels| levels.get(line.level)).map(line.pick).collect()
+            all.iter().filter_map(|levels| levels.get(line.level)).map(pick).collect()
         };
-        let mut own = values(line.subject);
+        let mut own = values(line.subject, line.pick);
         if let Some(floor) = line.over {
-            own = own.iter().zip(values(floor)).map(|(value, floor)| value / floor).collect();
+            own = own.iter().zip(values(floor, line.pick)).map(|(value, floor)| value / floor).collect();
         }
-        Figure::of(line.name, line.unit, line.target, own)
+        let reference = line
+            .reference
+            .map(|(floor, floor_us)| Reference::new(floor_us, &own, &values(floor, |level| level.cpu_us)));
+        let figure = Figure::of(line.name, line.unit, line.target, own);
+        match reference {
+            Some(reference) => figure.at(reference),
+            None => figure,
+        }
     };
     lines.into_iter().map(figure).collect()
 }
@@ -89,6 +112,7 @@ pub(super) fn identity(options: &Options) -> Vec<Figure> {
         level: 0,
         pick: |level: &Measured| level.p50_us,
         over: over.then_some("http floor"),
+        reference: None,
     };
     let rate = |subject, name: &str| Line {
         name: format!("{name}, answers per second, concurrency 32"),
@@ -98,27 +122,28 @@ pub(super) fn identity(options: &Options) -> Vec<Figure> {
         level: 2,
         pick: |level: &Measured| level.rate,
         over: None,
+        reference: None,
     };
     let lines = vec![
-        cpu("http", "identity HTTP binary", 1, 8, AtMost(20.0)),
-        cpu("http", "identity HTTP binary", 2, 32, AtMost(14.0)),
+        cpu("http", "identity HTTP binary", 1, 8, AtMost(20.0)).at("http floor", HTTP_FLOOR),
+        cpu("http", "identity HTTP binary", 2, 32, AtMost(14.0)).at("http floor", HTTP_FLOOR),
         over_floor("http", "http floor", "identity HTTP binary", 1, 8, AtMost(2.5)),
         over_floor("http", "http floor", "identity HTTP binary", 2, 32, AtMost(2.5)),
         cpu("http floor", "floor: bare hyper", 1, 8, Information),
         cpu("http floor", "floor: bare hyper", 2, 32, Information),
-        cpu("grpc", "identity gRPC", 1, 8, AtMost(38.0)),
-        cpu("grpc", "identity gRPC", 2, 32, AtMost(32.0)),
+        cpu("grpc", "identity gRPC", 1, 8, AtMost(38.0)).at("grpc floor", GRPC_FLOOR_8),
+        cpu("grpc", "identity gRPC", 2, 32, AtMost(32.0)).at("grpc floor", GRPC_FLOOR_32),
         over_floor("grpc", "grpc floor", "identity gRPC", 1, 8, AtMost(2.5)),
         over_floor("grpc", "grpc floor", "identity gRPC", 2, 32, AtMost(2.5)),
         cpu("grpc floor", "floor: bare tonic", 1, 8, Information),
         cpu("grpc floor", "floor: bare tonic", 2, 32, Information),
-        cpu("json", "30 floats HTTP JSON", 1, 8, AtMost(28.0)),
-        cpu("json", "30 floats HTTP JSON", 2, 32, AtMost(22.0)),
+        cpu("json", "30 floats HTTP JSON", 1, 8, AtMost(28.0)).at("json floor", JSON_FLOOR),
+        cpu("json", "30 floats HTTP JSON", 2, 32, AtMost(22.0)).at("json floor", JSON_FLOOR),
         over_floor("json", "json floor", "30 floats HTTP JSON", 1, 8, Information),
         over_floor("json", "json floor", "30 floats HTTP JSON", 2, 32, Information),
         cpu("json floor", "floor: bare hyper with JSON", 1, 8, Information),
         cpu("json floor", "floor: bare hyper with JSON", 2, 32, Information),
-        lone("http", "a lone request over HTTP", AtMost(39.5), false),
+        lone("http", "a lone request over HTTP", AtMost(39.5), false).at("http floor", HTTP_FLOOR),
         lone("http", "a lone request over HTTP", Information, true),
         lone("http floor", "floor: a lone request", Information, false),
         rate("http", "identity HTTP binary"),
@@ -171,6 +196,7 @@ pub(super) fn queue_delay(options: &Options) -> Vec<Figure> {
         level: 0,
         pick: |level| level.rate,
         over: Some("eager"),
+        reference: None,
     };
     figures(vec![line], &rounds())
 }
@@ -185,10 +211,17 @@ pub(super) fn boosting(options: &Options) -> Vec<Figure> {
             return Err(server.child.explain("did not load `tabular`"));
         }
         let levels = ["--concurrency", "8,32", "--encoding", "binary"];
-        interleave(options, &[("boosting", load(server.http()?, server.child.id(), "tabular", &levels))])
+        let floor = RunningServer::floor("floor-http")?;
+        let subjects = [
+            ("boosting", load(server.http()?, server.child.id(), "tabular", &levels)),
+            ("http floor", load(floor.http()?, floor.child.id(), "identity", &levels)),
+        ];
+        interleave(options, &subjects)
     };
-    let lines =
-        |what: &str, first, second| vec![cpu("boosting", what, 0, 8, first), cpu("boosting", what, 1, 32, second)];
+    let lines = |what: &str, first, second| {
+        let (first, second) = (cpu("boosting", what, 0, 8, first), cpu("boosting", what, 1, 32, second));
+        vec![first.at("http floor", HTTP_FLOOR), second.at("http floor", HTTP_FLOOR)]
+    };
     let library = lines("gradient boosting on ONNX Runtime", Target::AtMost(28.0), Target::AtMost(22.0));
     let embedded = lines("gradient boosting on tract", Target::Information, Target::Information);
     let mut all = figures(library, &rounds(Engine::OnnxRuntime));

@@ -130,10 +130,10 @@ impl BatchSource {
         }
     }
 
-    /// Notes that a batch of `instance` was executed.
-    pub(crate) fn note_executed(&mut self, instance: usize, now: Instant) {
+    /// Notes that a batch of so many requests was executed by `instance`.
+    pub(crate) fn note_executed(&mut self, instance: usize, requests: usize, now: Instant) {
         match self {
-            Self::Dynamic(batcher) => batcher.note_executed(),
+            Self::Dynamic(batcher) => batcher.note_executed(requests, now),
             Self::Sequence(batcher) => batcher.note_executed(instance, now),
         }
     }

@@ -27,7 +27,7 @@ pub(crate) fn lease_for_lone(state: &mut State, rows: u32, now: Instant) -> Opti
     let index = state.free_slot()?;
     let quick = state.times.estimate(rows).is_some_and(|time| time < INLINE_LIMIT);
     let around = state.surroundings();
-    if !quick || !batcher.leaves_at_once(rows, now, around) {
+    if !quick || !batcher.leaves_at_once(rows, now, &state.times, around) {
         return None;
     }
     let runner = state.lease(index, 1)?;

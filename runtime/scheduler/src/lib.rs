@@ -18,6 +18,7 @@ mod model_scheduler;
 mod queue;
 mod queue_policy;
 mod release_order;
+mod request_rate;
 mod request_sink;
 mod response_stream;
 mod scheduler_core;

@@ -242,7 +242,7 @@ impl State {
             Outcome::Failed => self.failures = 0,
             Outcome::Panicked => self.failures = self.failures.saturating_add(1),
         }
-        self.source.note_executed(index, report.ended);
+        self.source.note_executed(index, report.requests, report.ended);
         if let Some(runner) = runner {
             self.slots[index].occupancy = Occupancy::Free(runner);
         } else {

@@ -84,7 +84,7 @@ impl Simulation {
         if self.running.as_ref().is_some_and(|(_, end, _)| *end <= self.now) {
             let (start, end, batch) = self.running.take().unwrap();
             self.times.record(u32::try_from(batch.len()).unwrap(), end - start, end);
-            self.batcher.note_executed();
+            self.batcher.note_executed(batch.len(), end);
             answered.extend(batch.into_iter().map(|(client, _)| client));
         }
         if self.wake.is_some_and(|wake| wake <= self.now) {
@@ -217,6 +217,36 @@ fn a_closed_loop_is_not_charged_for_the_delay() {
         let mean = late.iter().map(|(size, ..)| size).sum::<usize>() / late.len();
         assert!(mean as u64 * 10 >= callers * 9, "batches of {mean} for {callers} callers");
     }
+}
+
+/// One request after the other, `gap` apart, to a model that takes 2 us alone; gives the longest wait of the second half.
+fn steady_arrivals(gap: Duration, count: u64) -> Duration {
+    let delay = Duration::from_micros(500);
+    let mut simulation = Simulation::new(rules(64, delay), |_| Duration::from_micros(2), Duration::ZERO);
+    // What an execution alone takes is known from warming up.
+    for _ in 0..3 {
+        simulation.times.record(1, Duration::from_micros(2), simulation.now);
+    }
+    let mut arrival = simulation.now;
+    for id in 0..count {
+        while let Some(event) = simulation.next_event().filter(|&event| event <= arrival) {
+            simulation.now = event;
+            simulation.step();
+            simulation.dispatch();
+        }
+        simulation.now = arrival;
+        assert!(simulation.arrive(id, None));
+        arrival += gap;
+    }
+    let late = &simulation.dispatched[simulation.dispatched.len() / 2..];
+    late.iter().map(|(_, _, oldest)| *oldest).max().unwrap()
+}
+
+#[test]
+fn a_model_that_takes_less_than_a_hand_over_waits_for_nobody_under_load() {
+    assert_eq!(steady_arrivals(Duration::from_micros(50), 20_000), Duration::ZERO);
+    // A few requests are no load: they wait for one another, as the policy says.
+    assert!(steady_arrivals(Duration::from_micros(400), 40) >= Duration::from_micros(400));
 }
 
 #[test]
