@@ -5,6 +5,7 @@
 mod app;
 mod client;
 mod commands;
+mod control;
 mod settings;
 
 use std::process::ExitCode;
@@ -31,6 +32,14 @@ enum Command {
     Models(commands::models::ModelsArguments),
     /// Measure a model on any v2 server: closed loop by concurrency, open loop by arrival rate
     Bench(commands::bench::BenchArguments),
+    /// Declare traffic splits, shadows, rollouts and experiments to a control plane
+    Apply(commands::apply::ApplyArguments),
+    /// Bring back the declared resources of an earlier revision
+    Rollback(commands::apply::RollbackArguments),
+    /// List, explain, pause, abort and promote rollouts
+    Rollout(commands::rollout::RolloutArguments),
+    /// Show the traffic table in force, or go back to the last good one
+    Traffic(commands::rollout::TrafficArguments),
     /// Tell what was found on this machine, what serves what, and what is missing
     Doctor(commands::doctor::DoctorArguments),
 }
@@ -45,6 +54,10 @@ fn main() -> ExitCode {
         Command::Infer(arguments) => on_one_thread(commands::infer::run(arguments)),
         Command::Models(arguments) => on_one_thread(commands::models::run(arguments)),
         Command::Bench(arguments) => on_one_thread(commands::bench::run(arguments)),
+        Command::Apply(arguments) => on_one_thread(commands::apply::run(arguments)),
+        Command::Rollback(arguments) => on_one_thread(commands::apply::run_rollback(arguments)),
+        Command::Rollout(arguments) => on_one_thread(commands::rollout::run(arguments)),
+        Command::Traffic(arguments) => on_one_thread(commands::rollout::run_traffic(arguments)),
     };
     match result {
         Ok(code) => code,

@@ -50,6 +50,11 @@ impl RunningChild {
         Ok(Self { process, name: name.to_owned(), log, lines, reader })
     }
 
+    /// Ends it at once, as a crash does.
+    pub(crate) fn kill_now(&self) {
+        signal("KILL", &[self.id()]);
+    }
+
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()

@@ -16,6 +16,7 @@ mod overload;
 mod peers_suite;
 mod record;
 mod server;
+mod traffic_suite;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,6 +86,8 @@ impl Options {
 enum Suite {
     /// Every figure of the serving core against its target; exit status 0 when all hold.
     Core(Options),
+    /// Splits, shadows and rollouts: what they cost, and whether verdicts keep their promises.
+    Traffic(Options),
     /// The server beside every peer that is installed, and the ratios; `--only` names peers.
     Peers(peers_suite::PeersArguments),
     /// (Internal) the least an HTTP server must do.
@@ -101,6 +104,7 @@ enum Suite {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().suite {
         Suite::Core(options) => core_suite::run(&options),
+        Suite::Traffic(options) => traffic_suite::run(&options),
         Suite::Peers(arguments) => peers_suite::run(&arguments),
         Suite::FloorHttp => floor_http::serve().map(|()| ExitCode::SUCCESS),
         Suite::FloorGrpc => floor_grpc::serve().map(|()| ExitCode::SUCCESS),

@@ -38,6 +38,29 @@ impl ModelRepository {
         write(&self.folder.join(name).join("config.pbtxt"), &config)
     }
 
+    /// Adds a model of the builtin backend over one INT32.
+    pub(crate) fn add_integers(&self, name: &str, kind: &str) -> Result<(), Problem> {
+        let side = |side: &str, tensor: &str| {
+            format!("{side} [ {{ name: \"{tensor}\" data_type: TYPE_INT32 dims: [ 1 ] }} ]\n")
+        };
+        let config = format!(
+            "name: \"{name}\"\nbackend: \"builtin\"\nmax_batch_size: 8\n{}{}{}",
+            side("input", "INPUT0"),
+            side("output", "OUTPUT0"),
+            parameter("model", kind),
+        );
+        make(&self.folder.join(name).join("1"))?;
+        write(&self.folder.join(name).join("config.pbtxt"), &config)
+    }
+
+    /// Adds a version to a model, and has all versions served.
+    pub(crate) fn add_version(&self, name: &str, version: u32) -> Result<(), Problem> {
+        make(&self.folder.join(name).join(version.to_string()))?;
+        let path = self.folder.join(name).join("config.pbtxt");
+        let config = std::fs::read_to_string(&path).map_err(|error| format!("cannot read `{name}`: {error}"))?;
+        write(&path, &(config + "version_policy { all { } }\n"))
+    }
+
     /// Copies a model, with `settings` appended to its configuration; tells how to get one that is missing.
     pub(crate) fn add_copy(&self, from: &Path, name: &str, settings: &str) -> Result<(), Problem> {
         let source = from.join(name);

@@ -21,6 +21,7 @@ pub(crate) struct RunningServer {
     pub(crate) child: RunningChild,
     http: Option<SocketAddr>,
     grpc: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
     /// From the start of the process to its first 200 on the readiness route.
     pub(crate) ready_after: Duration,
 }
@@ -53,6 +54,15 @@ impl RunningServer {
         Self::start("the server", command)
     }
 
+    /// Starts `hanok serve` with its control plane, whose state is in the file `state`.
+    pub(crate) fn controlled(options: &Options, repository: &Path, state: &Path) -> Result<Self, Problem> {
+        let mut command = Command::new(&options.hanok);
+        command.arg("serve").arg("--model-repository").arg(repository);
+        command.args(["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--admin-port", "0"]);
+        command.arg("--state").arg(state);
+        Self::start("the server", command)
+    }
+
     /// Starts one of this program's own floors.
     pub(crate) fn floor(mode: &str) -> Result<Self, Problem> {
         let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
@@ -70,7 +80,7 @@ impl RunningServer {
     ) -> Result<Self, Problem> {
         let started = Instant::now();
         let child = RunningChild::start(name, command)?;
-        let mut server = Self { child, http: Some(http), grpc: Some(grpc), ready_after: Duration::ZERO };
+        let mut server = Self { child, http: Some(http), grpc: Some(grpc), metrics: None, ready_after: Duration::ZERO };
         server.wait_until_ready(http, started, Duration::from_millis(10))?;
         for model in models {
             while !server.has_model(model) {
@@ -84,8 +94,8 @@ impl RunningServer {
     fn start(name: &str, command: Command) -> Result<Self, Problem> {
         let started = Instant::now();
         let mut child = RunningChild::start(name, command)?;
-        let (http, grpc) = child.wait_for(READY_LIMIT, listening)?;
-        let mut server = Self { child, http, grpc, ready_after: Duration::ZERO };
+        let Addresses { http, grpc, metrics } = child.wait_for(READY_LIMIT, listening)?;
+        let mut server = Self { child, http, grpc, metrics, ready_after: Duration::ZERO };
         if let Some(address) = server.http {
             server.wait_until_ready(address, started, Duration::from_millis(1))?;
         }
@@ -119,6 +129,24 @@ impl RunningServer {
         self.grpc.map(|address| format!("grpc://{address}")).ok_or_else(|| "the server has no gRPC port".to_owned())
     }
 
+    /// Its metrics port.
+    pub(crate) fn metrics(&self) -> Result<SocketAddr, Problem> {
+        self.metrics.ok_or_else(|| "the server has no metrics port".to_owned())
+    }
+
+    /// Sum of the samples of a metric whose line has `label` in it.
+    pub(crate) fn metric(&self, name: &str, label: &str) -> Result<f64, Problem> {
+        let failed = |error: std::io::Error| format!("the metrics port: {error}");
+        let address = self.metrics()?;
+        let mut stream = TcpStream::connect(address).map_err(failed)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(failed)?;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").map_err(failed)?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page).map_err(failed)?;
+        let lines = page.lines().filter(|line| line.split(['{', ' ']).next() == Some(name) && line.contains(label));
+        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
     /// Whether a model is ready.
     pub(crate) fn has_model(&self, model: &str) -> bool {
         let path = format!("/v2/models/{model}/ready");
@@ -126,8 +154,15 @@ impl RunningServer {
     }
 }
 
+/// Where a server listens.
+struct Addresses {
+    http: Option<SocketAddr>,
+    grpc: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
+}
+
 /// Reads the addresses; `None` for any other line.
-fn listening(line: &str) -> Option<(Option<SocketAddr>, Option<SocketAddr>)> {
+fn listening(line: &str) -> Option<Addresses> {
     let (_, rest) = line.split_once("listening ")?;
     let address = |key: &str| {
         let (_, value) = rest.split_once(key)?;
@@ -141,7 +176,7 @@ fn listening(line: &str) -> Option<(Option<SocketAddr>, Option<SocketAddr>)> {
     };
     match (address("http="), address("grpc=")) {
         (None, None) => None,
-        found => Some(found),
+        (http, grpc) => Some(Addresses { http, grpc, metrics: address("metrics=") }),
     }
 }
 
@@ -165,9 +200,9 @@ mod tests {
     #[test]
     fn reads_the_line_plain_and_in_json() {
         let plain = "INFO listening http=127.0.0.1:8000 grpc=127.0.0.1:8001 metrics=127.0.0.1:8002";
-        let (http, grpc) = listening(plain).unwrap();
-        assert_eq!((http.unwrap().port(), grpc.unwrap().port()), (8000, 8001));
-        let (http, grpc) = listening(r#"{"message":"listening http=[::1]:9 grpc=off"}"#).unwrap();
+        let Addresses { http, grpc, metrics } = listening(plain).unwrap();
+        assert_eq!([http, grpc, metrics].map(|one| one.unwrap().port()), [8000, 8001, 8002]);
+        let Addresses { http, grpc, .. } = listening(r#"{"message":"listening http=[::1]:9 grpc=off"}"#).unwrap();
         assert_eq!((http.unwrap().port(), grpc), (9, None));
         assert!(listening("nothing listening here").is_none());
     }

@@ -4,6 +4,7 @@
 //! project's server does; where a server lacks an extension, plain JSON is spoken.
 
 mod address;
+mod admin;
 mod contract;
 mod error;
 mod grpc;
@@ -15,6 +16,7 @@ mod shape_fit;
 mod tensor_value;
 
 pub(crate) use address::{Protocol, ServerAddress};
+pub(crate) use admin::{AdminCall, AdminClient};
 pub(crate) use contract::{IndexEntry, InferenceAnswer, InferenceCall, ModelContract, ModelStatistics, TensorContract};
 pub(crate) use error::ClientError;
 pub(crate) use grpc::encode_request as encode_grpc_request;

@@ -1,9 +1,11 @@
 //! The commands, one module each.
 
+pub(crate) mod apply;
 pub(crate) mod bench;
 pub(crate) mod doctor;
 pub(crate) mod error;
 pub(crate) mod infer;
 pub(crate) mod models;
+pub(crate) mod rollout;
 pub(crate) mod serve;
 mod text_table;

@@ -10,6 +10,7 @@ use hanok_protocol::StatusProfile;
 use hanok_repository::{ControlMode, ModelRepository, Poller, RepositorySettings};
 use hanok_server::{
     Admission, Behaviour, Endpoints, Lifecycle, Limits, Management, RunningServer, ServerIdentity, ServerState, Stage,
+    Traffic,
 };
 use hanok_telemetry::{LogFormat, LogLevel, LogSettings, Logging};
 use tokio::signal::unix::{SignalKind, signal};
@@ -71,6 +72,14 @@ async fn serve(
         shown(server.metrics)
     );
 
+    let control = crate::control::start(&arguments.control, &state).await?;
+    if let Some(control) = &control {
+        tracing::info!("admin API at http://{}", control.address());
+        if let Some(metrics) = control.metrics() {
+            state.traffic.add_metrics(metrics);
+        }
+    }
+
     let loading = {
         let repository = Arc::clone(&repository);
         std::thread::Builder::new().name("hanok-load".to_owned()).spawn(move || repository.load_at_start())
@@ -106,7 +115,11 @@ async fn serve(
         tracing::info!(versions = count, milliseconds = started.elapsed().as_millis(), "serving");
         signals.next().await;
     }
-    Ok(finish(arguments, &state, server, &mut signals).await)
+    let code = finish(arguments, &state, server, &mut signals).await;
+    if let Some(control) = control {
+        control.stop().await;
+    }
+    Ok(code)
 }
 
 /// Readiness first, then the listeners, then in-flight work; a second signal cuts all of it short.
@@ -257,8 +270,13 @@ fn server_state(
             .map(Some)
             .map_err(|error| CommandError::input(format!("--{flag}: `{text}` is not a regular expression: {error}"))),
     };
+    let traffic =
+        Traffic::start(Arc::clone(repository), random_key(), tokio::runtime::Handle::current()).map_err(|error| {
+            CommandError::failed(format!("the thread of the shadow copies could not be started: {error}"))
+        })?;
     Ok(ServerState {
         repository: Arc::clone(repository),
+        traffic: Arc::new(traffic),
         admission: Arc::new(Admission::new(&limits)),
         limits,
         lifecycle: Lifecycle::new(),
@@ -278,6 +296,12 @@ fn server_state(
         },
         logging: Some(logging),
     })
+}
+
+/// A key for the numbers by which requests without a sticky key are assigned: another one in every process.
+fn random_key() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(std::process::id())
 }
 
 fn management(arguments: &ServeArguments) -> Result<Management, CommandError> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum};
 use hanok_repository::ControlMode;
 
+use super::admin::ControlFlags;
 use super::inert::InertFlags;
 use super::value::{BackendSetting, backend_setting, boolean};
 
@@ -26,6 +27,8 @@ pub(crate) struct ServeArguments {
     pub(crate) life: LifeFlags,
     #[command(flatten)]
     pub(crate) limits: LimitFlags,
+    #[command(flatten)]
+    pub(crate) control: ControlFlags,
     #[command(flatten)]
     pub(crate) log: LogFlags,
     #[command(flatten)]

@@ -36,3 +36,7 @@ class Metrics:
 
     def labels(self, name: str, label: str) -> set[str]:
         return {has[label] for sample, has, _ in self.samples if sample == name and label in has}
+
+    def labelled(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """Labels and value of every sample of `name`; none is no failure."""
+        return [(has, value) for sample, has, value in self.samples if sample == name]

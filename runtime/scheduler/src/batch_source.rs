@@ -80,10 +80,11 @@ impl BatchSource {
         }
     }
 
-    pub(crate) fn withdraw(&mut self, ticket: Ticket) -> Option<Job> {
+    /// Takes a request out whose caller is gone; what cannot be executed without it is moved to `dropped`.
+    pub(crate) fn withdraw(&mut self, ticket: Ticket, dropped: &mut Vec<(Job, DropReason)>) -> Option<Job> {
         match self {
             Self::Dynamic(batcher) => batcher.withdraw(ticket),
-            Self::Sequence(batcher) => batcher.withdraw(ticket),
+            Self::Sequence(batcher) => batcher.withdraw(ticket, dropped),
         }
     }
 

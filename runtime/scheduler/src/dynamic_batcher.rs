@@ -165,14 +165,7 @@ impl<T: Joins> DynamicBatcher<T> {
 
     /// Whether waiting for company can win: something may come, and the time that a joint execution saves is more than
     /// what the wait's hand-over to a thread costs.
-    fn waiting_pays(
-        &self,
-        level: usize,
-        rows: u32,
-        times: &ServiceTimes,
-        around: Surroundings,
-        now: Instant,
-    ) -> bool {
+    fn waiting_pays(&self, level: usize, rows: u32, times: &ServiceTimes, around: Surroundings, now: Instant) -> bool {
         let saves_little = || times.estimate(rows).is_some_and(|alone| alone < HAND_OVER) && self.rate.is_busy(now);
         !around.draining && self.learner.waiting_pays(level) && !saves_little()
     }

@@ -26,6 +26,7 @@ mod scheduler_state;
 mod sequence_batching;
 mod service_time;
 mod settings;
+mod unread_budget;
 mod wait;
 mod worker;
 
@@ -33,3 +34,4 @@ pub use completion::{ResponseFuture, Submission};
 pub use model_scheduler::ModelScheduler;
 pub use response_stream::{ResponseStream, StreamedResponse};
 pub use settings::SchedulerSettings;
+pub use unread_budget::{UnreadBudget, UnreadShare};

@@ -18,7 +18,7 @@ use crate::request_sink::{Destination, Job, RequestSink};
 use crate::response_stream::StreamCell;
 use crate::scheduler_core::{Core, answer_dropped, answer_lost};
 use crate::scheduler_state::{Phase, State, ThreadState};
-use crate::{ResponseFuture, ResponseStream, SchedulerSettings, Submission, wait, worker};
+use crate::{ResponseFuture, ResponseStream, SchedulerSettings, Submission, UnreadBudget, wait, worker};
 
 /// Schedules one version of one model: queue, batching, instances and their threads.
 ///
@@ -112,17 +112,17 @@ impl ModelScheduler {
 
     /// Takes one request whose responses are streamed; for decoupled models, and for streams of ordinary ones.
     ///
-    /// At most 1,024 responses may lie unread; then the request is cancelled and the stream ends with an error.
+    /// At most 1,024 responses may lie unread, and of bytes what `unread`, the caller's budget, has room for; then the
+    /// request is cancelled and the stream ends with an error.
     #[must_use]
-    pub fn submit_stream(&self, request: InferenceRequest) -> ResponseStream {
-        let cell = Arc::new(StreamCell::default());
+    pub fn submit_stream(&self, request: InferenceRequest, unread: &Arc<UnreadBudget>) -> ResponseStream {
+        let cell = StreamCell::new(unread);
         let job = Job { request, sink: RequestSink::new(Destination::Stream(Arc::clone(&cell))) };
         match self.enter(job, |_job| {}) {
             Entered::Queued(ticket) => ResponseStream::new(cell, Some(self.withdrawal(ticket))),
             Entered::Executed(_) => ResponseStream::new(cell, None),
             Entered::Refused(error) => {
-                Destination::Stream(Arc::clone(&cell))
-                    .deliver(crate::StreamedResponse { result: Some(Err(error)), last: true });
+                Destination::Stream(Arc::clone(&cell)).deliver(crate::StreamedResponse::new(Some(Err(error)), true));
                 ResponseStream::new(cell, None)
             }
         }

@@ -69,12 +69,12 @@ mod tests {
         #[test]
         fn any_order_of_completion_becomes_the_order_of_dispatch(order in Just((0u64..12).collect::<Vec<_>>()).prop_shuffle()) {
             let gate = Arc::new(ReleaseOrder::default());
-            let cell = Arc::new(StreamCell::default());
+            let cell = StreamCell::new(&crate::UnreadBudget::new(1 << 20));
             for number in order {
                 let order = OrderNumber { gate: Arc::clone(&gate), number };
                 let mut response = InferenceResponse::default();
                 response.timing.queue_ns = number;
-                let responses = vec![StreamedResponse { result: Some(Ok(response)), last: number == 11 }];
+                let responses = vec![StreamedResponse::new(Some(Ok(response)), number == 11)];
                 order.release(Destination::Stream(Arc::clone(&cell)), responses);
             }
             let mut stream = crate::ResponseStream::new(cell, None);

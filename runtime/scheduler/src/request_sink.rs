@@ -74,7 +74,7 @@ impl Destination {
 
 /// The one answer, as soon as it is certain.
 fn single(held: &mut Option<Answer>, response: StreamedResponse) -> Option<Answer> {
-    let StreamedResponse { result, last } = response;
+    let StreamedResponse { result, last, .. } = response;
     match (held.take(), result) {
         (Some(_), Some(Ok(_))) => {
             let error = ServingError::unsupported("the model gave more than one response; it can only be streamed");
@@ -139,7 +139,7 @@ impl RequestSink {
 
     /// Gives the final answer, unless there was one.
     pub(crate) fn end_with(&mut self, error: ServingError) {
-        self.pass(StreamedResponse { result: Some(Err(error)), last: true });
+        self.pass(StreamedResponse::new(Some(Err(error)), true));
     }
 
     /// The answer of a request executed on its caller's thread.
@@ -180,7 +180,7 @@ impl ResponseSink for RequestSink {
                 response.timing.compute_infer_ns = u64::try_from(elapsed).unwrap_or(u64::MAX);
             }
         }
-        self.pass(StreamedResponse { result: Some(response), last });
+        self.pass(StreamedResponse::new(Some(response), last));
     }
 
     fn is_cancelled(&self) -> bool {
@@ -188,7 +188,7 @@ impl ResponseSink for RequestSink {
     }
 
     fn close(&mut self) {
-        self.pass(StreamedResponse { result: None, last: true });
+        self.pass(StreamedResponse::new(None, true));
     }
 }
 

@@ -1,7 +1,8 @@
 //! How the responses of a streamed request reach their caller: a bounded buffer and its two ends.
 //!
-//! The model never waits for a slow reader: when [`STREAM_CAPACITY`] responses lie unread, the request is cancelled and
-//! the stream ends with an error. The final mark is never lost.
+//! The model never waits for a slow reader: when [`STREAM_CAPACITY`] responses lie unread, or more bytes than the
+//! client's budget has room for, the request is cancelled and the stream ends with an error. The final mark is never
+//! lost.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use hanok_backend::{ErrorCode, InferenceResponse, ServingError};
 use parking_lot::Mutex;
 
 use crate::completion::Withdrawal;
+use crate::unread_budget::{RequestAccount, UnreadBudget, UnreadShare};
 
 /// Responses of one request that may lie unread.
 pub(crate) const STREAM_CAPACITY: usize = 1024;
@@ -22,11 +24,21 @@ pub struct StreamedResponse {
     pub result: Option<Result<InferenceResponse, ServingError>>,
     /// Whether nothing follows.
     pub last: bool,
+    /// What it takes of its client's budget. To be kept until the client has read the response, in whatever form.
+    pub share: Option<UnreadShare>,
+}
+
+impl StreamedResponse {
+    pub(crate) const fn new(result: Option<Result<InferenceResponse, ServingError>>, last: bool) -> Self {
+        Self { result, last, share: None }
+    }
 }
 
 #[derive(Debug, Default)]
 struct StreamState {
     unread: VecDeque<StreamedResponse>,
+    /// Follows what is unread, as the last: why the request was cancelled.
+    failure: Option<ServingError>,
     waker: Option<Waker>,
     /// The last response was put in, or the reader was too slow, or is gone.
     ended: bool,
@@ -35,34 +47,52 @@ struct StreamState {
 }
 
 /// Shared by the caller's stream and the request's sink.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct StreamCell {
     state: Mutex<StreamState>,
+    account: Arc<RequestAccount>,
 }
 
 impl StreamCell {
+    pub(crate) fn new(budget: &Arc<UnreadBudget>) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), account: RequestAccount::new(budget) })
+    }
+
     /// Puts in a response and wakes the reader. Ignored after the last one.
-    pub(crate) fn put(&self, response: StreamedResponse) {
+    pub(crate) fn put(&self, mut response: StreamedResponse) {
         let mut state = self.state.lock();
         if state.ended {
             return;
         }
-        if state.unread.len() >= STREAM_CAPACITY {
-            let error = ServingError::new(
-                ErrorCode::ResourceExhausted,
-                format!("the request was cancelled: `{STREAM_CAPACITY}` responses were not read in time"),
-            );
-            state.unread.push_back(StreamedResponse { result: Some(Err(error)), last: true });
-            state.ended = true;
-            state.cancelled = true;
-        } else {
-            state.ended = response.last;
-            state.unread.push_back(response);
+        match self.admit(&response, state.unread.len()) {
+            Ok(share) => {
+                response.share = share;
+                state.ended = response.last;
+                state.unread.push_back(response);
+            }
+            Err(error) => {
+                state.failure = Some(error);
+                state.ended = true;
+                state.cancelled = true;
+            }
         }
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
+        }
+    }
+
+    /// Whether the response may join those unread; an end that carries no response always may.
+    fn admit(&self, response: &StreamedResponse, unread: usize) -> Result<Option<UnreadShare>, ServingError> {
+        match &response.result {
+            None => Ok(None),
+            Some(Err(_)) if response.last => Ok(None),
+            Some(_) if unread >= STREAM_CAPACITY => Err(ServingError::new(
+                ErrorCode::ResourceExhausted,
+                format!("the request was cancelled: `{STREAM_CAPACITY}` responses were not read in time"),
+            )),
+            Some(result) => self.account.take(result).map(Some),
         }
     }
 
@@ -96,7 +126,10 @@ impl ResponseStream {
             return Poll::Ready(None);
         }
         let mut state = self.cell.state.lock();
-        let Some(response) = state.unread.pop_front() else {
+        let next = state.unread.pop_front();
+        let Some(response) =
+            next.or_else(|| state.failure.take().map(|error| StreamedResponse::new(Some(Err(error)), true)))
+        else {
             match &mut state.waker {
                 Some(waker) => waker.clone_from(context.waker()),
                 None => state.waker = Some(context.waker().clone()),
@@ -121,5 +154,82 @@ impl Drop for ResponseStream {
         if unanswered && let Some(withdrawal) = self.withdrawal.take() {
             withdrawal.withdraw();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+    use super::*;
+
+    fn small() -> StreamedResponse {
+        StreamedResponse::new(Some(Ok(InferenceResponse::default())), false)
+    }
+
+    fn fill(budget: &Arc<UnreadBudget>, count: usize) -> ResponseStream {
+        let cell = StreamCell::new(budget);
+        for _ in 0..count {
+            cell.put(small());
+        }
+        cell.put(StreamedResponse::new(None, true));
+        ResponseStream::new(cell, None)
+    }
+
+    fn read(stream: &mut ResponseStream) -> StreamedResponse {
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(Some(response)) = stream.poll_next(&mut context) else { panic!("nothing to read") };
+        response
+    }
+
+    #[test]
+    fn many_neglected_streams_of_one_client_stay_within_its_budget() {
+        let budget = UnreadBudget::new(1 << 20);
+        let mut streams: Vec<_> = (0..500).map(|_| fill(&budget, 2000)).collect();
+        // One response more per stream.
+        assert!(budget.held() <= (1 << 20) + 500 * 512, "{} bytes", budget.held());
+        // Each has its beginning, and then is told.
+        for stream in &mut streams {
+            assert!(read(stream).result.unwrap().is_ok());
+            let failure = loop {
+                if let Err(error) = read(stream).result.unwrap() {
+                    break error;
+                }
+            };
+            assert_eq!(failure.code(), ErrorCode::ResourceExhausted);
+            assert!(stream.cell.is_cancelled() && stream.finished);
+        }
+        assert_eq!(budget.held(), 0);
+        let mut late = fill(&budget, STREAM_CAPACITY);
+        for _ in 0..STREAM_CAPACITY {
+            assert!(read(&mut late).result.unwrap().is_ok());
+        }
+        assert!(read(&mut late).last, "the end does not count");
+    }
+
+    #[test]
+    fn what_is_kept_after_reading_counts_on() {
+        let budget = UnreadBudget::new(4096);
+        let cell = StreamCell::new(&budget);
+        let mut stream = ResponseStream::new(Arc::clone(&cell), None);
+        let kept: Vec<_> = (0..4)
+            .map(|_| {
+                cell.put(small());
+                read(&mut stream)
+            })
+            .collect();
+        cell.put(small());
+        assert!(cell.is_cancelled());
+        drop(kept);
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn dropping_gives_everything_back() {
+        let budget = UnreadBudget::new(1 << 20);
+        let stream = fill(&budget, 10);
+        assert!(budget.held() > 0);
+        drop(stream);
+        assert_eq!(budget.held(), 0);
     }
 }

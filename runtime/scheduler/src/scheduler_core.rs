@@ -91,7 +91,7 @@ impl Withdraw for Core {
     fn withdraw(&self, ticket: Ticket) {
         let mut dropped = Vec::new();
         let mut state = self.state.lock();
-        let job = state.source.withdraw(ticket);
+        let job = state.source.withdraw(ticket, &mut dropped);
         let wake = if state.source.is_common() { None } else { state.attend(Instant::now(), &mut dropped) };
         self.unlock(state, wake);
         answer_dropped(&mut dropped);

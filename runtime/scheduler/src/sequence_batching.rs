@@ -46,7 +46,8 @@ pub(crate) struct SequenceSettings {
     pub(crate) instances: usize,
     pub(crate) slots: usize,
     pub(crate) max_idle: Duration,
-    /// Most queued requests; 0 for no bound.
+    /// Most queued requests; 0 for no bound. A sequence without a slot is refused when so many are queued in all; one
+    /// with a slot when so many are queued that have one, or those who wait would keep it from ending and wait forever.
     pub(crate) max_queue: usize,
 }
 
@@ -59,6 +60,8 @@ pub(crate) struct SequenceBatcher<T> {
     backlog: VecDeque<SequenceId>,
     next_number: u64,
     count: usize,
+    /// Those of `count` whose sequence has no slot.
+    waiting: usize,
 }
 
 impl<T: Joins> SequenceBatcher<T> {
@@ -70,6 +73,7 @@ impl<T: Joins> SequenceBatcher<T> {
             backlog: VecDeque::new(),
             next_number: 0,
             count: 0,
+            waiting: 0,
         }
     }
 
@@ -106,9 +110,11 @@ impl<T: Joins> SequenceBatcher<T> {
                  request of the sequence"
             )));
         }
-        let full = self.settings.max_queue > 0 && self.count >= self.settings.max_queue;
-        let max_waiting = if self.settings.max_queue > 0 { self.settings.max_queue } else { MAX_WAITING_SEQUENCES };
-        if full || (known.is_none() && self.backlog.len() >= max_waiting) {
+        let max_queue = self.settings.max_queue;
+        let has_place = known.is_some_and(|sequence| sequence.place.is_some());
+        let before = if has_place { self.count - self.waiting } else { self.count };
+        let max_waiting = if max_queue > 0 { max_queue } else { MAX_WAITING_SEQUENCES };
+        if (max_queue > 0 && before >= max_queue) || (known.is_none() && self.backlog.len() >= max_waiting) {
             return Err(ServingError::unavailable("Exceeds maximum queue size"));
         }
         Ok(control)
@@ -143,6 +149,7 @@ impl<T: Joins> SequenceBatcher<T> {
             sequence.last_active = now;
             sequence.requests.push_back(Queued { number, entered: now, deadline, start: control.start, payload });
             self.count += 1;
+            self.waiting += usize::from(sequence.place.is_none());
         }
         Ticket { level: 0, number }
     }
@@ -157,6 +164,7 @@ impl<T: Joins> SequenceBatcher<T> {
             let Some(id) = self.backlog.pop_front() else { return };
             if let Some(sequence) = self.sequences.get_mut(&id) {
                 sequence.place = Some((instance, slot));
+                self.waiting -= sequence.requests.len();
                 self.places[instance][slot] = Some(id);
             }
         }
@@ -166,24 +174,34 @@ impl<T: Joins> SequenceBatcher<T> {
         let Some(sequence) = self.sequences.remove(id) else { return VecDeque::new() };
         match sequence.place {
             Some((instance, slot)) => self.places[instance][slot] = None,
-            None => self.backlog.retain(|waiting| waiting != id),
+            None => {
+                self.backlog.retain(|waiting| waiting != id);
+                self.waiting -= sequence.requests.len();
+            }
         }
         self.count -= sequence.requests.len();
         sequence.requests
     }
 
-    /// Takes a request out whose caller is gone.
-    pub(crate) fn withdraw(&mut self, ticket: Ticket) -> Option<T> {
-        for sequence in self.sequences.values_mut() {
-            let Some(index) = sequence.requests.iter().position(|queued| queued.number == ticket.number) else {
-                continue;
-            };
-            let queued = sequence.requests.remove(index)?;
-            sequence.broken |= queued.start;
-            self.count -= 1;
-            return Some(queued.payload);
+    /// Takes a request out whose caller is gone. A sequence that waits for a slot ends with its first request, since
+    /// no instance looks at it: what else it queued is moved to `dropped`.
+    pub(crate) fn withdraw(&mut self, ticket: Ticket, dropped: &mut Vec<(T, DropReason)>) -> Option<T> {
+        let (id, index) = self.sequences.iter().find_map(|(id, sequence)| {
+            let index = sequence.requests.iter().position(|queued| queued.number == ticket.number)?;
+            Some((id.clone(), index))
+        })?;
+        let sequence = self.sequences.get_mut(&id)?;
+        let queued = sequence.requests.remove(index)?;
+        sequence.broken |= queued.start;
+        self.count -= 1;
+        if sequence.place.is_none() {
+            self.waiting -= 1;
+            if sequence.broken {
+                let lost = self.end(&id);
+                dropped.extend(lost.into_iter().map(|queued| (queued.payload, DropReason::SequenceLost)));
+            }
         }
-        None
+        Some(queued.payload)
     }
 
     /// Whether an instance has something to execute or to clean up.

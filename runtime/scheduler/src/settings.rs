@@ -15,6 +15,7 @@ pub struct SchedulerSettings {
     pub statistics: Arc<ModelStatistics>,
     /// Longest time from receipt to answer of a request that brings no deadline; `None` for no limit.
     pub default_deadline: Option<Duration>,
-    /// Most requests that may be queued for this model, above all limits of the model's own; 0 for no limit.
+    /// Most requests that may be queued for this model, above all limits of the model's own; 0 for no limit. Requests
+    /// of sequences that have a slot are counted by themselves.
     pub max_queue: usize,
 }

@@ -11,7 +11,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use hanok_backend::{ErrorCode, InferenceResponse, SequenceControl, SequenceId, ServingError};
-use hanok_scheduler::{ResponseFuture, Submission};
+use hanok_scheduler::{ResponseFuture, Submission, UnreadBudget};
 use hanok_telemetry::BatchTrigger;
 use test_model::{FAIL, PANIC, Served, output, request, rows, serve};
 
@@ -344,7 +344,7 @@ fn streams_give_every_response_and_an_end() {
     served.model.streams.store(true, SeqCst);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let collect = |count: i32| {
-        let mut stream = served.scheduler.submit_stream(request(count));
+        let mut stream = served.scheduler.submit_stream(request(count), &UnreadBudget::new(1 << 20));
         let mut responses = Vec::new();
         runtime.block_on(async {
             while let Some(response) = stream.next().await {
@@ -371,7 +371,7 @@ fn streams_give_every_response_and_an_end() {
 fn a_stream_that_nobody_reads_is_cancelled() {
     let served = serve(0, "model_transaction_policy { decoupled: true }");
     served.model.streams.store(true, SeqCst);
-    let mut stream = served.scheduler.submit_stream(request(5000));
+    let mut stream = served.scheduler.submit_stream(request(5000), &UnreadBudget::new(4 << 20));
     served.model.wait_inside(1);
     wait_at_rest(&served);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -440,6 +440,24 @@ fn sequences_carry_their_controls() {
     let error = wait(served.scheduler.submit(in_sequence(1, 1, false, false))).unwrap_err();
     assert!(error.message().contains("must specify the START flag"));
     assert!(wait(served.scheduler.submit(in_sequence(21, 2, false, true))).is_ok());
+}
+
+#[test]
+fn a_waiting_sequence_ends_when_the_caller_of_its_start_leaves() {
+    let served = serve(1, SEQUENCE);
+    assert!(wait(served.scheduler.submit(in_sequence(1, 1, true, false))).is_ok());
+    let start = pending(served.scheduler.submit(in_sequence(2, 2, true, false)));
+    let middle = pending(served.scheduler.submit(in_sequence(3, 2, false, false)));
+    drop(start);
+    assert_eq!(served.scheduler.queued(), 0);
+    assert!(wait(Submission::Pending(middle)).is_err());
+    let error = wait(served.scheduler.submit(in_sequence(4, 2, false, false))).unwrap_err();
+    assert!(error.message().contains("must specify the START flag"));
+    // The slot is still the first one's, and comes free when it ends.
+    let next = pending(served.scheduler.submit(in_sequence(5, 3, true, true)));
+    assert!(wait(served.scheduler.submit(in_sequence(6, 1, false, true))).is_ok());
+    assert!(wait(Submission::Pending(next)).is_ok());
+    assert_eq!(served.model.values(), [1, 6, 5]);
 }
 
 #[test]

@@ -3,15 +3,15 @@
 //! The invariant: each request that reaches a model is counted exactly once, as a success or as a failure with its
 //! reason, also when its caller goes away.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hanok_backend::{ErrorCode, InferenceRequest, InferenceResponse, ServingError};
-use hanok_repository::ReadyVersion;
+use hanok_routing::observation::{Latency, OutcomeKind};
 use hanok_scheduler::{ResponseFuture, Submission};
 use hanok_telemetry::{FailureReason, SuccessRecord};
 
 use crate::Limits;
+use crate::traffic::{Ending, Routed, Traffic, outcome_of};
 
 /// Deadlines nearer than this get a timer of their own.
 const TIMED_WAIT: Duration = Duration::from_secs(60);
@@ -28,19 +28,24 @@ pub(crate) fn fix_deadline(request: &mut InferenceRequest, transport: Option<Dur
     request.deadline = request.received.checked_add(allowed);
 }
 
-/// Executes a request and counts its outcome.
+/// Executes a request, counts its outcome, and hands a copy to those who shadow it.
 pub(crate) async fn infer(
-    version: &Arc<ReadyVersion>,
+    traffic: &Traffic,
+    routed: &Routed,
     request: InferenceRequest,
     id: &str,
 ) -> Result<InferenceResponse, ServingError> {
-    let mut outcome = Outcome::begin(version, request.received, id);
+    let mut outcome = Outcome::begin(traffic, routed, request.received, id);
     let deadline = request.deadline;
-    let result = match version.scheduler.submit(request) {
+    let shadowed = routed.shadowed(&request);
+    let result = match routed.ready.scheduler.submit(request) {
         Submission::Done(result) => result,
         Submission::Pending(answer) => by_deadline(answer, deadline).await,
     };
     outcome.settle(&result);
+    if let (Some(request), Ok(response)) = (shadowed, &result) {
+        traffic.copy(routed, request, response);
+    }
     result
 }
 
@@ -60,18 +65,19 @@ pub(crate) async fn by_deadline(
     }
 }
 
-/// Counts one request when it is settled, or as cancelled when dropped before.
+/// Counts one request when it is settled, or as cancelled when dropped before; and tells of it where a table routed it.
 #[derive(Debug)]
 pub(crate) struct Outcome<'a> {
-    version: &'a ReadyVersion,
+    traffic: &'a Traffic,
+    routed: &'a Routed,
     received: Instant,
     id: &'a str,
     settled: bool,
 }
 
 impl<'a> Outcome<'a> {
-    pub(crate) fn begin(version: &'a ReadyVersion, received: Instant, id: &'a str) -> Self {
-        Self { version, received, id, settled: false }
+    pub(crate) fn begin(traffic: &'a Traffic, routed: &'a Routed, received: Instant, id: &'a str) -> Self {
+        Self { traffic, routed, received, id, settled: false }
     }
 
     pub(crate) fn settle(&mut self, result: &Result<InferenceResponse, ServingError>) {
@@ -87,25 +93,45 @@ impl<'a> Outcome<'a> {
         }
         let timing = response.timing;
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.version.statistics.record_success(&SuccessRecord {
-            total_ns: self.elapsed_ns(),
+        let total_ns = self.elapsed_ns();
+        self.routed.ready.statistics.record_success(&SuccessRecord {
+            total_ns,
             queue_ns: timing.queue_ns,
             compute_input_ns: timing.compute_input_ns,
             compute_infer_ns: timing.compute_infer_ns,
             compute_output_ns: timing.compute_output_ns,
             finished_epoch_ms: u64::try_from(epoch.as_millis()).unwrap_or(u64::MAX),
         });
+        if self.routed.decision.is_some() {
+            let compute_ns = timing.compute_input_ns + timing.compute_infer_ns + timing.compute_output_ns;
+            let latency = Latency {
+                total_microseconds: total_ns / 1000,
+                queue_microseconds: timing.queue_ns / 1000,
+                compute_microseconds: compute_ns / 1000,
+            };
+            self.tell(OutcomeKind::Success, latency);
+        }
     }
 
     pub(crate) fn fail(&mut self, error: &ServingError) {
         if std::mem::replace(&mut self.settled, true) {
             return;
         }
+        let ready = &self.routed.ready;
         if error.code() == ErrorCode::Internal {
-            let (model, version) = (&*self.version.model, self.version.version);
+            let (model, version) = (&*ready.model, ready.version);
             tracing::warn!(request_id = self.id, model, version, %error, "a request failed");
         }
-        self.version.statistics.record_failure(failure_reason(error.code()), self.elapsed_ns());
+        ready.statistics.record_failure(failure_reason(error.code()), self.elapsed_ns());
+        self.tell(outcome_of(error.code()), self.total());
+    }
+
+    fn total(&self) -> Latency {
+        Latency { total_microseconds: self.elapsed_ns() / 1000, ..Latency::default() }
+    }
+
+    fn tell(&self, outcome: OutcomeKind, latency: Latency) {
+        self.traffic.finished(self.routed, self.id, &Ending { outcome, latency });
     }
 
     fn elapsed_ns(&self) -> u64 {
@@ -116,7 +142,8 @@ impl<'a> Outcome<'a> {
 impl Drop for Outcome<'_> {
     fn drop(&mut self) {
         if !self.settled {
-            self.version.statistics.record_failure(FailureReason::Canceled, self.elapsed_ns());
+            self.routed.ready.statistics.record_failure(FailureReason::Canceled, self.elapsed_ns());
+            self.tell(OutcomeKind::Cancelled, self.total());
         }
     }
 }

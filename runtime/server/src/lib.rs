@@ -18,6 +18,7 @@ mod operations;
 mod process_memory;
 mod server;
 mod state;
+mod traffic;
 
 pub use admission::{Admission, Permit};
 pub use lifecycle::{Lifecycle, Stage};
@@ -25,3 +26,4 @@ pub use limits::Limits;
 pub use management::Management;
 pub use server::{BindError, Endpoints, RunningServer};
 pub use state::{Behaviour, ServerIdentity, ServerState};
+pub use traffic::{ArmCounts, ArmStatistics, ComparedCopy, ShadowReport, ShadowRunner, Traffic};

@@ -30,6 +30,9 @@ pub struct Limits {
     pub max_in_flight_bytes: usize,
     /// Most requests queued per model version.
     pub max_queued_requests: usize,
+    /// Most bytes of streamed responses that one connection may leave unread, in memory; half of them for one request.
+    /// Beyond it requests are cancelled. One response per request always fits.
+    pub max_unread_bytes: usize,
     /// Longest request id in bytes.
     pub max_request_id_bytes: usize,
     /// Time from the first byte of a request to the end of its head.
@@ -58,6 +61,7 @@ impl Default for Limits {
             max_in_flight_requests: 16_384,
             max_in_flight_bytes: 4 << 30,
             max_queued_requests: 16_384,
+            max_unread_bytes: 32 << 20,
             max_request_id_bytes: 4096,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
@@ -74,7 +78,7 @@ impl fmt::Display for Limits {
             formatter,
             "request_bytes={} grpc_message_bytes={} json_depth={} body_chunks={} headers={} head_bytes={} \
              connections={} streams_per_connection={} in_flight_requests={} in_flight_bytes={} queued_requests={} \
-             request_id_bytes={} head_timeout_s={} body_timeout_s={} write_timeout_s={} idle_timeout_s={} \
+             unread_bytes={} request_id_bytes={} head_timeout_s={} body_timeout_s={} write_timeout_s={} idle_timeout_s={} \
              request_duration_s={}",
             self.max_request_bytes,
             self.max_grpc_message_bytes,
@@ -87,6 +91,7 @@ impl fmt::Display for Limits {
             self.max_in_flight_requests,
             self.max_in_flight_bytes,
             self.max_queued_requests,
+            self.max_unread_bytes,
             self.max_request_id_bytes,
             self.head_timeout.as_secs(),
             self.body_timeout.as_secs(),

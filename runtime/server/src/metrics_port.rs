@@ -75,6 +75,57 @@ fn respond(request: &Request<Incoming>, state: &ServerState) -> Response<ReplyBo
     response
 }
 
+/// Arms, shadows, the table and the observation stream.
+fn write_traffic_metrics(page: &mut Exposition, state: &ServerState) {
+    let traffic = &state.traffic;
+    page.family("hanok_traffic_table_version", MetricKind::Gauge, "Version of the traffic table in force, 0 for none");
+    page.integer("hanok_traffic_table_version", &[], traffic.router().tables().version());
+    page.family("hanok_observations_dropped_total", MetricKind::Counter, "Observations that found no room");
+    page.integer("hanok_observations_dropped_total", &[], traffic.observation_counts().dropped);
+    let arms = traffic.arms().counts();
+    if !arms.is_empty() {
+        page.family("hanok_arm_requests_total", MetricKind::Counter, "Requests by arm and outcome");
+        for arm in &arms {
+            for (outcome, count) in &arm.outcomes {
+                let labels = [("model", &*arm.public_model), ("arm", &*arm.arm), ("outcome", outcome)];
+                page.integer("hanok_arm_requests_total", &labels, *count);
+            }
+        }
+        page.family(
+            "hanok_arm_duration_seconds",
+            MetricKind::Histogram,
+            "Answered requests by arm, from receipt to answer",
+        );
+        for arm in &arms {
+            let labels = [("model", &*arm.public_model), ("arm", &*arm.arm)];
+            page.latency("hanok_arm_duration_seconds", &labels, &arm.latency);
+        }
+    }
+    let shadows = traffic.shadows().reports();
+    if !shadows.is_empty() {
+        page.family("hanok_shadow_copies_total", MetricKind::Counter, "Copies by shadow and what became of them");
+        for shadow in &shadows {
+            let (version, counts) = (shadow.version_text(), &shadow.counts);
+            for (result, count) in [
+                ("agreed", counts.agreed),
+                ("disagreed", counts.disagreed),
+                ("candidate_failed", counts.candidate_failed),
+                ("dropped", counts.dropped),
+                ("expired", counts.expired),
+            ] {
+                let target = &shadow.target;
+                let labels = [
+                    ("model", &*target.public_model),
+                    ("candidate", &*target.model),
+                    ("version", &*version),
+                    ("result", result),
+                ];
+                page.integer("hanok_shadow_copies_total", &labels, count);
+            }
+        }
+    }
+}
+
 fn page(state: &ServerState) -> String {
     let versions = state.repository.ready().all();
     let mut page = Exposition::default();
@@ -89,6 +140,7 @@ fn page(state: &ServerState) -> String {
         let labels = [("model", &*version.model), ("version", &*version.version_text)];
         page.float("nv_model_load_duration_secs", &labels, version.load_seconds);
     }
+    write_traffic_metrics(&mut page, state);
     let mut gauge = |name: &str, help: &str, value: u64| {
         page.family(name, MetricKind::Gauge, help);
         page.integer(name, &[], value);
@@ -110,5 +162,7 @@ fn page(state: &ServerState) -> String {
         page.family("process_cpu_seconds_total", MetricKind::Counter, "User and system CPU time of this process");
         page.float("process_cpu_seconds_total", &[], seconds);
     }
-    page.into_text()
+    let mut text = page.into_text();
+    text.push_str(&state.traffic.further_metrics());
+    text
 }

@@ -9,6 +9,7 @@ use regex::Regex;
 
 use crate::admission::Admission;
 use crate::lifecycle::Lifecycle;
+use crate::traffic::Traffic;
 use crate::{Limits, Management};
 
 /// Name and version that server metadata tells.
@@ -42,6 +43,8 @@ pub struct Behaviour {
 pub struct ServerState {
     /// The models.
     pub repository: Arc<ModelRepository>,
+    /// Which version serves a request, and what is told of it.
+    pub traffic: Arc<Traffic>,
     /// Every bound.
     pub limits: Limits,
     /// Counts of what is inside.

@@ -2,6 +2,8 @@
 //!
 //! Families are written whole, one after another, as the format demands. Label values are escaped here and nowhere else.
 
+use crate::LatencySnapshot;
+
 /// Type of a metric family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
@@ -49,6 +51,19 @@ impl Exposition {
         self.text.push('\n');
     }
 
+    /// Writes a histogram of durations, in seconds.
+    pub fn latency(&mut self, name: &str, labels: &[(&str, &str)], latency: &LatencySnapshot) {
+        let bucket_name = format!("{name}_bucket");
+        for (bound, count) in &latency.cumulative {
+            let bound = bound.map_or("+Inf".to_owned(), |ns| format!("{}", Seconds(ns)));
+            let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
+            self.integer(&bucket_name, &labels, *count);
+        }
+        self.float(&format!("{name}_sum"), labels, Seconds(latency.sum_ns).value());
+        let count = latency.cumulative.last().map_or(0, |(_, count)| *count);
+        self.integer(&format!("{name}_count"), labels, count);
+    }
+
     /// The finished page.
     #[must_use]
     pub fn into_text(self) -> String {
@@ -72,6 +87,21 @@ impl Exposition {
             self.text.push('"');
         }
         self.text.push_str(if labels.is_empty() { " " } else { "} " });
+    }
+}
+
+/// Nanoseconds that print as seconds.
+struct Seconds(u64);
+
+impl Seconds {
+    fn value(&self) -> f64 {
+        std::time::Duration::from_nanos(self.0).as_secs_f64()
+    }
+}
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.value())
     }
 }
 

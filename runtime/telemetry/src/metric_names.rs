@@ -143,31 +143,9 @@ impl MetricFamily {
                 }
             }
             Self::RequestLatency => {
-                let bucket_name = format!("{name}_bucket");
-                for (bound, count) in &statistics.latency.cumulative {
-                    let bound = bound.map_or("+Inf".to_owned(), |ns| format!("{}", Seconds(ns)));
-                    page.integer(&bucket_name, &[model, version, ("le", &bound)], *count);
-                }
-                page.float(&format!("{name}_sum"), &labels, Seconds(statistics.latency.sum_ns).value());
-                let count = statistics.latency.cumulative.last().map_or(0, |(_, count)| *count);
-                page.integer(&format!("{name}_count"), &labels, count);
+                page.latency(name, &labels, &statistics.latency);
             }
         }
-    }
-}
-
-/// Nanoseconds that print as seconds.
-struct Seconds(u64);
-
-impl Seconds {
-    fn value(&self) -> f64 {
-        std::time::Duration::from_nanos(self.0).as_secs_f64()
-    }
-}
-
-impl std::fmt::Display for Seconds {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}", self.value())
     }
 }
 

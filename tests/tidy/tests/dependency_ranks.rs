@@ -11,6 +11,7 @@ fn rank(folder: &str) -> Option<u32> {
     Some(match folder {
         "runtime/tensor" | "runtime/telemetry" | "runtime/routing" | "kernels" | "control-plane/state" => 0,
         "runtime/model-config"
+        | "runtime/shadow"
         | "control-plane/registry"
         | "control-plane/features"
         | "control-plane/events"
@@ -29,8 +30,12 @@ fn is_free(folder: &str) -> bool {
     folder.starts_with("tests") || folder.starts_with("benches")
 }
 
-/// `runtime`, `control-plane` or, for what either may use, nothing.
+/// `runtime`, `control-plane` or, for what either may use, nothing: the traffic table with the observation stream, and the
+/// comparison rules, are contracts that the runtime owns and the control plane writes.
 fn side(folder: &str) -> Option<&str> {
+    if ["runtime/routing", "runtime/shadow"].contains(&folder) {
+        return None;
+    }
     folder.split('/').next().filter(|side| ["runtime", "control-plane"].contains(side))
 }
 

@@ -24,4 +24,4 @@ pub use infer_request::{HttpLimits, json_too_large, parse_infer};
 pub use infer_response::{ResponseBody, write_infer_response};
 pub use raw_request::parse_raw;
 pub use repository_request::{IndexRequest, LoadRequest, UnloadRequest, parse_index, parse_load, parse_unload};
-pub use route::{Method, Route, RouteMatch, SharedMemoryAction, SharedMemoryKind, route};
+pub use route::{Method, Route, RouteMatch, SharedMemoryAction, SharedMemoryKind, VersionSegment, route};

@@ -27,6 +27,15 @@ impl Method {
     }
 }
 
+/// What stands in the place of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionSegment<'p> {
+    /// Decimal digits; a number that no version can have is the largest one.
+    Number(u64),
+    /// A word that begins with a letter and has letters, digits, `.`, `_` and `-`: a label, or `latest`.
+    Word(&'p str),
+}
+
 /// What a path asks for. Versions are `None` when the path names none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "fields are named like the parts of the path")]
@@ -38,19 +47,19 @@ pub enum Route<'p> {
     /// `GET /v2/health/ready`.
     Ready,
     /// `GET /v2/models/{m}`.
-    ModelMetadata { model: &'p str, version: Option<u64> },
+    ModelMetadata { model: &'p str, version: Option<VersionSegment<'p>> },
     /// `GET /v2/models/{m}/ready`.
-    ModelReady { model: &'p str, version: Option<u64> },
+    ModelReady { model: &'p str, version: Option<VersionSegment<'p>> },
     /// `GET /v2/models/{m}/config`.
-    ModelConfig { model: &'p str, version: Option<u64> },
+    ModelConfig { model: &'p str, version: Option<VersionSegment<'p>> },
     /// `GET /v2/models/stats`, or of one model.
-    Statistics { model: Option<&'p str>, version: Option<u64> },
+    Statistics { model: Option<&'p str>, version: Option<VersionSegment<'p>> },
     /// `POST /v2/models/{m}/infer`.
-    Infer { model: &'p str, version: Option<u64> },
+    Infer { model: &'p str, version: Option<VersionSegment<'p>> },
     /// `POST /v2/models/{m}/generate`.
-    Generate { model: &'p str, version: Option<u64> },
+    Generate { model: &'p str, version: Option<VersionSegment<'p>> },
     /// `POST /v2/models/{m}/generate_stream`.
-    GenerateStream { model: &'p str, version: Option<u64> },
+    GenerateStream { model: &'p str, version: Option<VersionSegment<'p>> },
     /// `POST /v2/repository/index`, or of one repository.
     RepositoryIndex { repository: Option<&'p str> },
     /// `POST /v2/repository/models/{m}/load`; with a repository it is not offered (W-74).
@@ -215,12 +224,15 @@ fn segment(path: &str) -> Option<(&str, Option<&str>)> {
     (!first.is_empty()).then_some((first, rest))
 }
 
-/// Decimal digits only; a number that no version can have is the largest one.
-fn parse_version(text: &str) -> Option<u64> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
+/// A number or a word; `None` for what is neither.
+fn parse_version(text: &str) -> Option<VersionSegment<'_>> {
+    let first = text.bytes().next()?;
+    if first.is_ascii_alphabetic() {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        return (text.len() <= 64 && text.bytes().all(inner)).then_some(VersionSegment::Word(text));
     }
-    Some(text.parse().unwrap_or(u64::MAX))
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| VersionSegment::Number(text.parse().unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
@@ -297,12 +309,21 @@ mod tests {
     #[test]
     fn w02_names_are_taken_as_they_are() {
         let found = route(Method::Post, "/v2/models/my%5Fmodel/versions/01/infer");
-        assert_eq!(found, RouteMatch::Found(Route::Infer { model: "my%5Fmodel", version: Some(1) }));
-        for version in ["-1", "latest", "1a", "", "+1", "1.0"] {
+        assert_eq!(
+            found,
+            RouteMatch::Found(Route::Infer { model: "my%5Fmodel", version: Some(VersionSegment::Number(1)) })
+        );
+        let labelled = route(Method::Post, "/v2/models/m/versions/canary-2.0/infer");
+        let label = Some(VersionSegment::Word("canary-2.0"));
+        assert_eq!(labelled, RouteMatch::Found(Route::Infer { model: "m", version: label }));
+        for version in ["-1", "1a", "", "+1", "1.0", "a%20b", "-canary"] {
             assert_eq!(route(Method::Post, &format!("/v2/models/m/versions/{version}/infer")), RouteMatch::NotFound);
         }
         let huge = route(Method::Get, "/v2/models/m/versions/99999999999999999999");
-        assert_eq!(huge, RouteMatch::Found(Route::ModelMetadata { model: "m", version: Some(u64::MAX) }));
+        assert_eq!(
+            huge,
+            RouteMatch::Found(Route::ModelMetadata { model: "m", version: Some(VersionSegment::Number(u64::MAX)) })
+        );
     }
 
     #[test]

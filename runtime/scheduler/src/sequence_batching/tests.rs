@@ -21,12 +21,16 @@ impl Joins for Payload {
 }
 
 fn batcher(instances: usize, slots: usize) -> SequenceBatcher<Payload> {
+    bounded(instances, slots, 0)
+}
+
+fn bounded(instances: usize, slots: usize, max_queue: usize) -> SequenceBatcher<Payload> {
     SequenceBatcher::new(SequenceSettings {
         model: "m".into(),
         instances,
         slots,
         max_idle: Duration::from_secs(1),
-        max_queue: 0,
+        max_queue,
     })
 }
 
@@ -95,11 +99,58 @@ fn a_sequence_that_lost_its_start_is_ended() {
     let mut batcher = batcher(1, 1);
     let start = push(&mut batcher, &control(1, true, false), now, 0);
     push(&mut batcher, &control(1, false, false), now, 1);
-    assert!(batcher.withdraw(start).is_some());
     let mut dropped = Vec::new();
+    assert!(batcher.withdraw(start, &mut dropped).is_some() && dropped.is_empty());
     assert_eq!(batcher.look(0, now, &mut dropped), Decision::Idle);
     assert_eq!(dropped, [(Payload { sequence: 1, number: 1 }, DropReason::SequenceLost)]);
     assert_eq!((batcher.len(), batcher.sequences.len()), (0, 0));
+}
+
+#[test]
+fn those_that_wait_do_not_lock_out_those_that_have_a_slot() {
+    let now = Instant::now();
+    let mut batcher = bounded(1, 1, 10);
+    push(&mut batcher, &control(1, true, false), now, 0);
+    assert_eq!(run(&mut batcher, 0, now).len(), 1);
+    for id in 100..110 {
+        push(&mut batcher, &control(id, true, true), now, 0);
+    }
+    // Full for a new one and for one that waits, not for the one that has the slot, up to its own bound.
+    assert!(batcher.admit(Some(&control(110, true, false)), 1).is_err());
+    assert!(batcher.admit(Some(&control(100, true, false)), 1).is_err());
+    for number in 1..10 {
+        push(&mut batcher, &control(1, false, false), now, number);
+    }
+    push(&mut batcher, &control(1, false, true), now, 10);
+    assert!(batcher.admit(Some(&control(1, true, false)), 1).is_err());
+    assert_eq!(batcher.len(), 20);
+    let executed: Vec<_> = (0..20).flat_map(|_| run(&mut batcher, 0, now)).map(|payload| payload.sequence).collect();
+    assert_eq!(executed, [vec![1; 10], (100..110).collect()].concat());
+    assert_eq!((batcher.len(), batcher.waiting, batcher.sequences.len()), (0, 0, 0));
+}
+
+#[test]
+fn waiting_sequences_whose_start_is_withdrawn_take_no_place() {
+    let now = Instant::now();
+    let mut batcher = bounded(1, 1, 10);
+    push(&mut batcher, &control(1, true, false), now, 0);
+    assert_eq!(run(&mut batcher, 0, now).len(), 1);
+    let starts: Vec<_> = (100..105).map(|id| push(&mut batcher, &control(id, true, false), now, 0)).collect();
+    for id in 100..105 {
+        push(&mut batcher, &control(id, false, false), now, 1);
+    }
+    let mut dropped = Vec::new();
+    for start in starts {
+        assert!(batcher.withdraw(start, &mut dropped).is_some());
+    }
+    let lost = (100..105).map(|sequence| (Payload { sequence, number: 1 }, DropReason::SequenceLost));
+    assert_eq!(dropped, lost.collect::<Vec<_>>());
+    assert_eq!((batcher.len(), batcher.waiting, batcher.sequences.len(), batcher.backlog.len()), (0, 0, 1, 0));
+    // What is no start leaves alone.
+    push(&mut batcher, &control(200, true, false), now, 0);
+    let second = push(&mut batcher, &control(200, false, true), now, 1);
+    assert!(batcher.withdraw(second, &mut dropped).is_some() && dropped.len() == 5);
+    assert_eq!((batcher.len(), batcher.waiting), (1, 1));
 }
 
 #[test]
@@ -115,6 +166,50 @@ fn a_lost_instance_ends_its_sequences() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn the_queue_is_bounded_and_whoever_has_a_slot_can_always_end(
+        steps in prop::collection::vec((0u64..12, 0u8..6), 1..200),
+        instances in 1usize..3,
+        slots in 1usize..3,
+        max_queue in 1usize..6,
+    ) {
+        let now = Instant::now();
+        let mut batcher = bounded(instances, slots, max_queue);
+        let (mut tickets, mut dropped) = (Vec::new(), Vec::new());
+        for (id, kind) in steps {
+            let instance = usize::try_from(id).unwrap() % instances;
+            match kind {
+                0..4 => {
+                    let control = control(id, kind < 2, kind % 2 == 1);
+                    if batcher.admit(Some(&control), 1).is_ok() {
+                        tickets.push(batcher.push(&control, None, now, Payload { sequence: id, number: 0 }));
+                    }
+                }
+                4 => if let Some(ticket) = tickets.pop() {
+                    batcher.withdraw(ticket, &mut dropped);
+                },
+                _ => {
+                    let mut taken = Vec::new();
+                    if let Decision::Dispatch { requests, .. } = batcher.look(instance, now, &mut dropped) {
+                        batcher.take(instance, requests, &mut taken);
+                        batcher.note_executed(instance, now);
+                    }
+                }
+            }
+            let queued = |placed: bool| batcher.sequences.values().filter(move |one| one.place.is_some() == placed);
+            let waiting: usize = queued(false).map(|one| one.requests.len()).sum();
+            let placed: usize = queued(true).map(|one| one.requests.len()).sum();
+            prop_assert_eq!((batcher.waiting, batcher.len()), (waiting, waiting + placed));
+            prop_assert!(waiting <= max_queue && waiting + placed <= 2 * max_queue);
+            prop_assert_eq!(batcher.backlog.len(), queued(false).count());
+            prop_assert!(queued(false).all(|one| !one.broken && !one.requests.is_empty()));
+            for one in batcher.places.iter().flatten().flatten() {
+                let end = SequenceControl { id: one.clone(), start: true, end: true };
+                prop_assert!(placed >= max_queue || batcher.admit(Some(&end), 1).is_ok());
+            }
+        }
+    }
 
     #[test]
     fn order_within_a_sequence_is_kept_and_it_stays_where_it_is(

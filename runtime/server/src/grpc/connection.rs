@@ -10,6 +10,7 @@ use hanok_protocol::v2_grpc::wire::health::health_server::{HealthServer, SERVICE
 use hanok_protocol::v2_grpc::wire::inference::grpc_inference_service_server::{
     GrpcInferenceServiceServer, SERVICE_NAME as INFERENCE,
 };
+use hanok_scheduler::UnreadBudget;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -32,9 +33,14 @@ pub(crate) struct GrpcServer {
     services: Services,
 }
 
-/// Who called, for the right to manage the server.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PeerAddress(pub(super) SocketAddr);
+/// Who called.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    /// For the right to manage the server.
+    pub(super) address: SocketAddr,
+    /// What all calls of the connection together may leave unread.
+    pub(super) unread: Arc<UnreadBudget>,
+}
 
 /// The services of one port. The inference service is called directly; the others, rarely used, share a router.
 #[derive(Clone, Debug)]
@@ -102,6 +108,7 @@ impl ConnectionServer for GrpcServer {
     ) -> impl Future<Output = ()> + Send + 'static {
         let builder = http2_builder(&self.state);
         let services = self.services.clone();
+        let peer = Peer { address: peer, unread: UnreadBudget::new(self.state.limits.max_unread_bytes) };
         async move {
             match stream.opens_as_http2().await {
                 Ok(true) => watch.multiplexed(),
@@ -115,7 +122,7 @@ impl ConnectionServer for GrpcServer {
                 }
             }
             let service = service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(PeerAddress(peer));
+                request.extensions_mut().insert(peer.clone());
                 services.call(request)
             });
             let connection = builder.serve_connection(stream, service);

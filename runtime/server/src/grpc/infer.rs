@@ -1,22 +1,22 @@
 //! `ModelInfer`, and the steps that it shares with streams.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hanok_backend::{InferenceRequest, InferenceResponse, ServingError};
 use hanok_protocol::v2_grpc::wire::inference::{ModelInferRequest, ModelInferResponse};
 use hanok_protocol::v2_grpc::{GrpcLimits, infer_response_message, parse_infer_request, parse_version};
 use hanok_protocol::{InferReply, OutputPlan, UnaryEndpoint, prepare, refuse_decoupled, reply_outputs};
-use hanok_repository::ReadyVersion;
+use hanok_routing::RequestedVersion;
 use tonic::metadata::MetadataMap;
 
 use crate::http::{check_id, forward_headers};
 use crate::inference::{Outcome, fix_deadline, infer};
 use crate::state::ServerState;
+use crate::traffic::{MessageFacts, RequestHead, Routed};
 
 /// A request that was understood: for which version, what, and how its reply looks.
 pub(super) struct Understood {
-    pub(super) ready: Arc<ReadyVersion>,
+    pub(super) routed: Routed,
     pub(super) request: InferenceRequest,
     pub(super) plan: OutputPlan,
     pub(super) empty_final_response: bool,
@@ -33,10 +33,10 @@ pub(super) async fn answer(
     let _bytes = state.admission.body(message.raw_input_contents.iter().map(bytes::Bytes::len).sum())?;
     let timeout = call_timeout(&metadata);
     let understood = understand(state, metadata, message, received, timeout, Some(UnaryEndpoint::Grpc))?;
-    let Understood { ready, request, plan, .. } = understood;
+    let Understood { routed, request, plan, .. } = understood;
     let id = request.id.clone();
-    let mut response = infer(&ready, request, &id).await?;
-    reply_message(&ready, &plan, &id, &mut response)
+    let mut response = infer(&state.traffic, &routed, request, &id).await?;
+    reply_message(&routed, &plan, &id, &mut response)
 }
 
 /// From a message to a validated request with its deadline; counts the failure where a model is known.
@@ -48,15 +48,44 @@ pub(super) fn understand(
     timeout: Option<Duration>,
     endpoint: Option<UnaryEndpoint>,
 ) -> Result<Understood, ServingError> {
-    let version = parse_version(&message.model_version)?;
-    let ready = state.repository.ready().version(&message.model_name, version)?;
-    let understood = || {
-        if let Some(endpoint) = endpoint {
-            refuse_decoupled(&ready.config, endpoint)?;
+    let version = requested_version(&message.model_version)?;
+    let model = std::mem::take(&mut message.model_name);
+    let version_text = std::mem::take(&mut message.model_version);
+    // Who serves is known before anything is parsed, unless the table has a say in it.
+    let direct = state.traffic.direct(&model, version.of(&version_text)).transpose()?;
+    let count = |routed: &Routed, error: &ServingError| {
+        Outcome::begin(&state.traffic, routed, received, "").fail(error);
+    };
+    if let (Some(routed), Some(endpoint)) = (&direct, endpoint) {
+        refuse_decoupled(&routed.ready.config, endpoint).inspect_err(|error| count(routed, error))?;
+    }
+    let parsed = parse_infer_request(&mut message, &GrpcLimits::default());
+    let parsed = parsed.inspect_err(|error| {
+        if let Some(routed) = &direct {
+            count(routed, error);
         }
-        let parsed = parse_infer_request(&mut message, &GrpcLimits::default())?;
+    })?;
+    let routed = match direct {
+        Some(routed) => routed,
+        None => {
+            let facts = MessageFacts::new(RequestHead::Grpc(&metadata), Some(&parsed), &state.traffic);
+            state.traffic.route(&model, version.of(&version_text), &facts).map_err(|error| {
+                // A word that is no label is what Triton calls a malformed version.
+                if matches!(version, Version::Word) {
+                    parse_version(&version_text).err().unwrap_or(error)
+                } else {
+                    error
+                }
+            })?
+        }
+    };
+    let prepared = || {
+        let config = &routed.ready.config;
+        if let Some(endpoint) = endpoint {
+            refuse_decoupled(config, endpoint)?;
+        }
         let empty_final_response = parsed.reserved.empty_final_response;
-        let (mut request, plan) = prepare(parsed, &ready.config, received, None)?;
+        let (mut request, plan) = prepare(parsed, config, received, None)?;
         check_id(&request, state)?;
         if let Some(pattern) = &state.behaviour.grpc_header_forward {
             forward_headers(Some(pattern), &metadata.into_headers(), &mut request.parameters)?;
@@ -64,26 +93,70 @@ pub(super) fn understand(
         fix_deadline(&mut request, timeout, &state.limits);
         Ok((request, plan, empty_final_response))
     };
-    match understood() {
-        Ok((request, plan, empty_final_response)) => Ok(Understood { ready, request, plan, empty_final_response }),
+    match prepared() {
+        Ok((request, plan, empty_final_response)) => Ok(Understood { routed, request, plan, empty_final_response }),
         Err(error) => {
-            Outcome::begin(&ready, received, "").fail(&error);
+            count(&routed, &error);
             Err(error)
         }
     }
 }
 
+/// What stands in the place of a version.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Version {
+    Any,
+    Number(u64),
+    /// A label, or `latest`.
+    Word,
+}
+
+impl Version {
+    /// As routing wants it; `text` is what it was read from.
+    pub(super) const fn of(self, text: &str) -> RequestedVersion<'_> {
+        match self {
+            Self::Any => RequestedVersion::Any,
+            Self::Number(number) => RequestedVersion::Number(number),
+            Self::Word => RequestedVersion::Label(text),
+        }
+    }
+}
+
+/// Reads a version: nothing, a number, or a word.
+///
+/// # Errors
+/// `InvalidArgument` for what is none of these.
+pub(super) fn requested_version(text: &str) -> Result<Version, ServingError> {
+    if text.bytes().next().is_some_and(|first| first.is_ascii_alphabetic()) && text.len() <= 64 {
+        return Ok(Version::Word);
+    }
+    Ok(parse_version(text)?.map_or(Version::Any, Version::Number))
+}
+
+/// The model and version to describe.
+///
+/// # Errors
+/// `InvalidArgument` for what is no version, a word that is no label included.
+pub(super) fn described(state: &ServerState, model: &str, text: &str) -> Result<(String, Option<u64>), ServingError> {
+    let version = requested_version(text)?;
+    let described = state.traffic.described(model, version.of(text));
+    let (model, number) = described.map_err(|error| parse_version(text).err().unwrap_or(error))?;
+    Ok((model.into_owned(), number))
+}
+
 /// The reply to a response.
 pub(super) fn reply_message(
-    ready: &ReadyVersion,
+    routed: &Routed,
     plan: &OutputPlan,
     id: &str,
     response: &mut InferenceResponse,
 ) -> Result<ModelInferResponse, ServingError> {
+    let ready = &routed.ready;
     let outputs = reply_outputs(response, plan, &ready.config, &ready.labels)?;
+    routed.tell(&mut response.parameters);
     Ok(infer_response_message(InferReply {
         id,
-        model_name: &ready.model,
+        model_name: routed.public_model(),
         model_version: ready.version,
         parameters: &response.parameters,
         outputs,

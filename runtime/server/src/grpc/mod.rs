@@ -6,6 +6,7 @@
 mod connection;
 mod health;
 mod infer;
+mod replies;
 mod service;
 mod stream;
 

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use hanok_backend::ServingError;
+use hanok_protocol::ModelMetadata;
 use hanok_protocol::v2_grpc::wire::inference as wire;
 use hanok_protocol::v2_grpc::wire::inference::grpc_inference_service_server::GrpcInferenceService;
 use hanok_protocol::v2_grpc::{
-    model_metadata_message, parse_load_request, parse_unload_request, parse_version, repository_index_message,
+    model_metadata_message, parse_load_request, parse_unload_request, repository_index_message,
     server_metadata_message, statistics_message, to_status,
 };
 use hanok_repository::LoadRequest;
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::connection::PeerAddress;
+use super::connection::Peer;
 use super::infer;
+use super::replies::Replies;
 use super::stream::InferStream;
 use crate::description;
 use crate::operations;
@@ -51,12 +52,12 @@ impl InferenceService {
     /// Checks that the caller may manage the server.
     fn check_management<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let refused = || Status::permission_denied("management is not open to this caller");
-        let PeerAddress(peer) = request.extensions().get::<PeerAddress>().ok_or_else(refused)?;
+        let peer = request.extensions().get::<Peer>().ok_or_else(refused)?;
         let header = |name: &str| request.metadata().get(name).map(tonic::metadata::MetadataValue::as_bytes);
         self.state
             .behaviour
             .management
-            .check(peer.ip(), header("authorization"), header("origin"))
+            .check(peer.address.ip(), header("authorization"), header("origin"))
             .map_err(|forbidden| Status::permission_denied(forbidden.0.message()))
     }
 }
@@ -64,7 +65,7 @@ impl InferenceService {
 /// A stream's replies; its task ends when they are dropped.
 #[derive(Debug)]
 pub(super) struct OwnedReplies {
-    replies: ReceiverStream<Result<wire::ModelStreamInferResponse, Status>>,
+    replies: Replies,
     task: JoinHandle<()>,
 }
 
@@ -101,10 +102,11 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<Streaming<wire::ModelInferRequest>>,
     ) -> Result<Response<Self::ModelStreamInferStream>, Status> {
-        let (metadata, _, requests) = request.into_parts();
-        let (stream, replies) = InferStream::open(Arc::clone(&self.state), metadata);
+        let (metadata, extensions, requests) = request.into_parts();
+        let peer = extensions.get::<Peer>().ok_or_else(|| Status::internal("a call came without its connection"))?;
+        let (stream, replies) = InferStream::open(Arc::clone(&self.state), metadata, Arc::clone(&peer.unread));
         let task = tokio::spawn(stream.run(requests));
-        Ok(Response::new(OwnedReplies { replies: ReceiverStream::new(replies), task }))
+        Ok(Response::new(OwnedReplies { replies, task }))
     }
 
     async fn server_live(
@@ -126,8 +128,8 @@ impl GrpcInferenceService for InferenceService {
         request: Request<wire::ModelReadyRequest>,
     ) -> Result<Response<wire::ModelReadyResponse>, Status> {
         let request = request.get_ref();
-        let ready = parse_version(&request.version)
-            .map(|version| description::is_model_ready(&self.state, &request.name, version));
+        let ready = infer::described(&self.state, &request.name, &request.version)
+            .map(|(model, version)| description::is_model_ready(&self.state, &model, version));
         self.reply(ready.map(|ready| wire::ModelReadyResponse { ready }))
     }
 
@@ -143,8 +145,10 @@ impl GrpcInferenceService for InferenceService {
         request: Request<wire::ModelMetadataRequest>,
     ) -> Result<Response<wire::ModelMetadataResponse>, Status> {
         let request = request.get_ref();
-        let metadata = parse_version(&request.version)
-            .and_then(|version| description::model_metadata(&self.state.repository, &request.name, version));
+        let metadata = infer::described(&self.state, &request.name, &request.version).and_then(|(model, version)| {
+            let metadata = description::model_metadata(&self.state.repository, &model, version)?;
+            Ok(ModelMetadata { name: request.name.clone(), ..metadata })
+        });
         self.reply(metadata.map(|metadata| model_metadata_message(&metadata)))
     }
 
@@ -153,8 +157,8 @@ impl GrpcInferenceService for InferenceService {
         request: Request<wire::ModelConfigRequest>,
     ) -> Result<Response<wire::ModelConfigResponse>, Status> {
         let request = request.get_ref();
-        let ready = parse_version(&request.version)
-            .and_then(|version| description::described(&self.state.repository, &request.name, version));
+        let ready = infer::described(&self.state, &request.name, &request.version)
+            .and_then(|(model, version)| description::described(&self.state.repository, &model, version));
         self.reply(ready.map(|ready| wire::ModelConfigResponse { config: Some(ready.config.wire.clone()) }))
     }
 
@@ -164,8 +168,11 @@ impl GrpcInferenceService for InferenceService {
     ) -> Result<Response<wire::ModelStatisticsResponse>, Status> {
         let request = request.get_ref();
         let model = (!request.name.is_empty()).then_some(request.name.as_str());
-        let statistics = parse_version(&request.version)
-            .and_then(|version| description::statistics(&self.state.repository, model, version));
+        let statistics = match model {
+            None => description::statistics(&self.state.repository, None, None),
+            Some(name) => infer::described(&self.state, name, &request.version)
+                .and_then(|(model, version)| description::statistics(&self.state.repository, Some(&model), version)),
+        };
         self.reply(statistics.map(|statistics| statistics_message(&statistics)))
     }
 

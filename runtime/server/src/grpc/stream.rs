@@ -2,7 +2,7 @@
 //!
 //! Replies of ordinary models keep the order of their requests; those of decoupled models come as they come. A failed
 //! request does not end the stream, unless the client asked for that. Everything is bounded: what is outstanding, what
-//! waits to be sent; a client that does not read stops being read.
+//! waits to be sent; a client that does not read stops being read, and after the time for taking a reply its call ends.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,41 +12,38 @@ use futures_util::stream::FuturesOrdered;
 use hanok_backend::{InferenceResponse, ParameterValue, ServingError};
 use hanok_protocol::v2_grpc::wire::inference::{ModelInferRequest, ModelStreamInferResponse};
 use hanok_protocol::v2_grpc::{stream_error, stream_response, to_status};
-use hanok_scheduler::Submission;
-use tokio::sync::mpsc;
+use hanok_scheduler::{Submission, UnreadBudget};
 use tokio::task::JoinSet;
 use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
 
 use super::infer::{Understood, call_timeout, reply_message, understand};
+use super::replies::{NobodyReads, Replies, ReplySender, replies};
 use crate::admission::Permit;
 use crate::inference::{Outcome, by_deadline};
 use crate::state::ServerState;
 
 /// Most requests of one stream that are not answered yet.
 const MAX_OUTSTANDING: usize = 256;
-/// Replies that wait for a client to read.
-const REPLY_BUFFER: usize = 64;
 /// Name of the parameter that marks the last reply to a request.
 const FINAL_RESPONSE: &str = "triton_final_response";
-
-type ReplySender = mpsc::Sender<Result<ModelStreamInferResponse, Status>>;
-pub(super) type Replies = mpsc::Receiver<Result<ModelStreamInferResponse, Status>>;
 
 /// One stream and its tasks; dropping the set it lives in ends them.
 pub(super) struct InferStream {
     state: Arc<ServerState>,
     metadata: MetadataMap,
+    /// What the client's connection may leave unread.
+    unread: Arc<UnreadBudget>,
     replies: ReplySender,
     errors_end_stream: bool,
 }
 
 impl InferStream {
-    pub(super) fn open(state: Arc<ServerState>, metadata: MetadataMap) -> (Self, Replies) {
-        let (replies, receiver) = mpsc::channel(REPLY_BUFFER);
+    pub(super) fn open(state: Arc<ServerState>, metadata: MetadataMap, unread: Arc<UnreadBudget>) -> (Self, Replies) {
+        let (sender, replies) = replies(state.limits.write_timeout);
         let errors_end_stream =
             metadata.get("triton_grpc_error").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
-        (Self { state, metadata, replies, errors_end_stream }, receiver)
+        (Self { state, metadata, unread, replies: sender, errors_end_stream }, replies)
     }
 
     /// Takes requests until the client has sent its last and every reply is out, or the client is gone.
@@ -79,7 +76,7 @@ impl InferStream {
                     Ok(None) => open = false,
                     Err(status) => {
                         // The client broke off, or sent what is no message: the stream ends with that.
-                        drop(self.replies.send(Err(status)).await);
+                        let _told = self.replies.send(Err(status), None).await;
                         return;
                     }
                 },
@@ -98,24 +95,30 @@ impl InferStream {
         });
         match entered {
             Err(error) => Begun::Ordinary(Box::pin(std::future::ready(Err((error, id))))),
-            Ok((permit, understood)) if understood.ready.config.decoupled => {
-                Begun::Decoupled(Box::new(DecoupledRequest { permit, understood, id }))
+            Ok((permit, understood)) if understood.routed.ready.config.decoupled => {
+                let (state, unread) = (Arc::clone(&self.state), Arc::clone(&self.unread));
+                Begun::Decoupled(Box::new(DecoupledRequest { state, unread, permit, understood, id }))
             }
             Ok((permit, understood)) => {
-                let Understood { ready, request, plan, .. } = understood;
+                let Understood { routed, request, plan, .. } = understood;
                 let deadline = request.deadline;
-                let submission = ready.scheduler.submit(request);
+                let state = Arc::clone(&self.state);
+                let shadowed = routed.shadowed(&request);
+                let submission = routed.ready.scheduler.submit(request);
                 Begun::Ordinary(Box::pin(async move {
                     let _permit = permit;
-                    let mut outcome = Outcome::begin(&ready, received, &id);
+                    let mut outcome = Outcome::begin(&state.traffic, &routed, received, &id);
                     let result = match submission {
                         Submission::Done(result) => result,
                         Submission::Pending(answer) => by_deadline(answer, deadline).await,
                     };
                     outcome.settle(&result);
+                    if let (Some(request), Ok(response)) = (shadowed, &result) {
+                        state.traffic.copy(&routed, request, response);
+                    }
                     let replied = result.and_then(|mut response| {
                         mark_final(&mut response, true);
-                        reply_message(&ready, &plan, &id, &mut response)
+                        reply_message(&routed, &plan, &id, &mut response)
                     });
                     drop(outcome);
                     replied.map(stream_response).map_err(|error| (error, id))
@@ -124,17 +127,18 @@ impl InferStream {
         }
     }
 
-    async fn deliver(&self, reply: Result<ModelStreamInferResponse, (ServingError, String)>) -> Result<(), ()> {
+    async fn deliver(
+        &self,
+        reply: Result<ModelStreamInferResponse, (ServingError, String)>,
+    ) -> Result<(), NobodyReads> {
         let reply = match reply {
             Ok(reply) => Ok(reply),
             Err((error, _)) if self.errors_end_stream => Err(to_status(&error, self.state.behaviour.profile)),
             Err((error, id)) => Ok(stream_error(&error, &id)),
         };
         let ends = reply.is_err();
-        match self.replies.send(reply).await {
-            Ok(()) if !ends => Ok(()),
-            _ => Err(()),
-        }
+        self.replies.send(reply, None).await?;
+        if ends { Err(NobodyReads) } else { Ok(()) }
     }
 }
 
@@ -148,6 +152,8 @@ enum Begun {
 
 /// A request to a decoupled model: none or many replies.
 struct DecoupledRequest {
+    state: Arc<ServerState>,
+    unread: Arc<UnreadBudget>,
     permit: Permit,
     understood: Understood,
     id: String,
@@ -155,11 +161,11 @@ struct DecoupledRequest {
 
 impl DecoupledRequest {
     async fn run(self, replies: &ReplySender, errors_end_stream: bool, profile: hanok_protocol::StatusProfile) {
-        let Self { permit, understood, id } = self;
+        let Self { state, unread, permit, understood, id } = self;
         let _permit = permit;
-        let Understood { ready, request, plan, empty_final_response } = understood;
-        let mut outcome = Outcome::begin(&ready, request.received, &id);
-        let mut responses = ready.scheduler.submit_stream(request);
+        let Understood { routed, request, plan, empty_final_response } = understood;
+        let mut outcome = Outcome::begin(&state.traffic, &routed, request.received, &id);
+        let mut responses = routed.ready.scheduler.submit_stream(request, &unread);
         while let Some(response) = responses.next().await {
             let message = match response.result {
                 Some(Ok(mut body)) => {
@@ -167,7 +173,7 @@ impl DecoupledRequest {
                     if response.last {
                         outcome.succeed(&body);
                     }
-                    reply_message(&ready, &plan, &id, &mut body).map(stream_response)
+                    reply_message(&routed, &plan, &id, &mut body).map(stream_response)
                 }
                 Some(Err(error)) => {
                     outcome.fail(&error);
@@ -180,7 +186,7 @@ impl DecoupledRequest {
                     if !empty_final_response {
                         return;
                     }
-                    reply_message(&ready, &plan, &id, &mut body).map(stream_response)
+                    reply_message(&routed, &plan, &id, &mut body).map(stream_response)
                 }
             };
             let reply = match message {
@@ -188,7 +194,7 @@ impl DecoupledRequest {
                 Err(error) => Ok(stream_error(&error, &id)),
                 Ok(reply) => Ok(reply),
             };
-            if replies.send(reply).await.is_err() || response.last {
+            if replies.send(reply, response.share).await.is_err() || response.last {
                 return;
             }
         }

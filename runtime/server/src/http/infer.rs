@@ -11,8 +11,8 @@ use hanok_protocol::v2_http::{
     BodyLayout, HttpLimits, INFERENCE_HEADER_CONTENT_LENGTH, ResponseBody, body_layout, parse_infer, parse_raw,
     write_infer_response,
 };
-use hanok_protocol::{InferReply, OutputPlan, UnaryEndpoint, prepare, refuse_decoupled, reply_outputs};
-use hanok_repository::ReadyVersion;
+use hanok_protocol::{InferMessage, InferReply, OutputPlan, UnaryEndpoint, prepare, refuse_decoupled, reply_outputs};
+use hanok_routing::{Arm, RequestedVersion};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Request};
 use hyper::body::Incoming;
@@ -24,6 +24,7 @@ use super::reply::{self, Reply};
 use super::request_body::{BodyFailure, take_body};
 use crate::inference::{Outcome, fix_deadline, infer};
 use crate::state::ServerState;
+use crate::traffic::{MessageFacts, RequestHead, Routed};
 
 /// Bodies above this size are inflated and JSON above it is parsed where blocking is allowed.
 const INLINE_BYTES: usize = 128 << 10;
@@ -34,7 +35,7 @@ pub(super) async fn answer(
     state: &Arc<ServerState>,
     request: Request<Incoming>,
     model: &str,
-    version: Option<u64>,
+    version: RequestedVersion<'_>,
 ) -> Reply {
     let received = Instant::now();
     let permit = match state.admission.request() {
@@ -67,12 +68,18 @@ pub(super) async fn answer(
         Err(error) => Err(error),
     };
     let mut reply = match answered {
-        Ok(content) => compressed(success(content), &head.headers),
+        Ok(answered) => compressed(success(answered), &head.headers),
         Err(error) => reply::failure(&error, state),
     };
     reply.body_mut().hold(permit);
     reply.body_mut().hold(bytes_permit);
     reply
+}
+
+/// An answer's bytes, and the arm and version to tell of, where the table says so.
+struct Answered {
+    content: ResponseBody,
+    told: Option<(Arc<Arm>, u64)>,
 }
 
 fn inflated(body: Bytes, coding: RequestCoding, state: &ServerState) -> Result<Bytes, ServingError> {
@@ -95,56 +102,94 @@ async fn execute(
     headers: &HeaderMap,
     body: &Bytes,
     model: &str,
-    version: Option<u64>,
+    version: RequestedVersion<'_>,
     received: Instant,
-) -> Result<ResponseBody, ServingError> {
-    let ready = state.repository.ready().version(model, version)?;
-    let (request, plan) = match understood(state, headers, body, &ready, received) {
-        Ok(understood) => understood,
-        Err(error) => {
-            Outcome::begin(&ready, received, "").fail(&error);
-            return Err(error);
-        }
-    };
+) -> Result<Answered, ServingError> {
+    // Who serves is known before anything is parsed, unless the table has a say in it.
+    let direct = state.traffic.direct(model, version).transpose()?;
+    let (routed, request, plan) = understood(state, headers, body, (model, version), direct, received)?;
     let id = request.id.clone();
-    let mut response = infer(&ready, request, &id).await?;
-    let outputs = reply_outputs(&mut response, &plan, &ready.config, &ready.labels)?;
+    let mut response = infer(&state.traffic, &routed, request, &id).await?;
+    let outputs = reply_outputs(&mut response, &plan, &routed.ready.config, &routed.ready.labels)?;
+    routed.tell(&mut response.parameters);
     let reply = InferReply {
         id: &id,
-        model_name: &ready.model,
-        model_version: ready.version,
+        model_name: routed.public_model(),
+        model_version: routed.ready.version,
         parameters: &response.parameters,
         outputs,
     };
-    write_infer_response(&reply)
+    let told = routed.told_arm().map(|arm| (Arc::clone(arm), routed.ready.version));
+    Ok(Answered { content: write_infer_response(&reply)?, told })
 }
 
-/// From bytes to a validated request with its deadline.
+/// From bytes to who serves and a validated request with its deadline. A failure is counted where it is known whose.
 fn understood(
     state: &ServerState,
     headers: &HeaderMap,
     body: &Bytes,
-    ready: &ReadyVersion,
+    (model, version): (&str, RequestedVersion<'_>),
+    direct: Option<Routed>,
     received: Instant,
-) -> Result<(InferenceRequest, OutputPlan), ServingError> {
-    refuse_decoupled(&ready.config, UnaryEndpoint::Http)?;
-    let layout = body_layout(headers.get_all(&HEADER_LENGTH).iter().map(HeaderValue::as_bytes), body.len())?;
-    let (mut request, plan) = match layout {
-        BodyLayout::Raw => prepare(parse_raw(body, &ready.config)?, &ready.config, received, None)?,
-        BodyLayout::Json { length } => where_blocking_is_allowed(length > INLINE_BYTES, || {
-            let limits = HttpLimits {
-                max_json_bytes: state.limits.max_request_bytes,
-                max_json_tensor_bytes: state.limits.max_request_bytes,
-                max_depth: u32::try_from(state.limits.max_json_depth).unwrap_or(100),
-                ..HttpLimits::default()
-            };
-            prepare(parse_infer(body, length, &ready.model, &limits)?, &ready.config, received, None)
-        })?,
+) -> Result<(Routed, InferenceRequest, OutputPlan), ServingError> {
+    let parsed = match parse(state, headers, body, model, direct.as_ref()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            if let Some(routed) = &direct {
+                Outcome::begin(&state.traffic, routed, received, "").fail(&error);
+            }
+            return Err(error);
+        }
     };
-    check_id(&request, state)?;
-    forward_headers(state.behaviour.http_header_forward.as_ref(), headers, &mut request.parameters)?;
-    fix_deadline(&mut request, None, &state.limits);
-    Ok((request, plan))
+    let routed = match direct {
+        Some(routed) => routed,
+        None => {
+            let facts = MessageFacts::new(RequestHead::Http(headers), parsed.as_ref(), &state.traffic);
+            state.traffic.route(model, version, &facts)?
+        }
+    };
+    let prepared = || {
+        let config = &routed.ready.config;
+        refuse_decoupled(config, UnaryEndpoint::Http)?;
+        let message = match parsed {
+            Some(message) => message,
+            None => parse_raw(body, config)?,
+        };
+        let (mut request, plan) = prepare(message, config, received, None)?;
+        check_id(&request, state)?;
+        forward_headers(state.behaviour.http_header_forward.as_ref(), headers, &mut request.parameters)?;
+        fix_deadline(&mut request, None, &state.limits);
+        Ok((request, plan))
+    };
+    match prepared() {
+        Ok((request, plan)) => Ok((routed, request, plan)),
+        Err(error) => {
+            Outcome::begin(&state.traffic, &routed, received, "").fail(&error);
+            Err(error)
+        }
+    }
+}
+
+/// The message of a body; `None` for a raw body, which only the model's configuration explains.
+fn parse<'b>(
+    state: &ServerState,
+    headers: &HeaderMap,
+    body: &'b Bytes,
+    model: &str,
+    direct: Option<&Routed>,
+) -> Result<Option<InferMessage<'b>>, ServingError> {
+    if let Some(routed) = direct {
+        refuse_decoupled(&routed.ready.config, UnaryEndpoint::Http)?;
+    }
+    let layout = body_layout(headers.get_all(&HEADER_LENGTH).iter().map(HeaderValue::as_bytes), body.len())?;
+    let BodyLayout::Json { length } = layout else { return Ok(None) };
+    let limits = HttpLimits {
+        max_json_bytes: state.limits.max_request_bytes,
+        max_json_tensor_bytes: state.limits.max_request_bytes,
+        max_depth: u32::try_from(state.limits.max_json_depth).unwrap_or(100),
+        ..HttpLimits::default()
+    };
+    where_blocking_is_allowed(length > INLINE_BYTES, || parse_infer(body, length, model, &limits)).map(Some)
 }
 
 /// Bounds the length of the id, which is echoed and logged.
@@ -159,13 +204,20 @@ pub(crate) fn check_id(request: &InferenceRequest, state: &ServerState) -> Resul
     Ok(())
 }
 
-fn success(content: ResponseBody) -> Reply {
+fn success(Answered { content, told }: Answered) -> Reply {
     let (content_type, header_length) = (content.content_type(), content.header_length);
     let mut reply = Reply::new(ReplyBody::new(std::iter::once(content.head).chain(content.parts)));
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     if let Some(length) = header_length {
         headers.insert(HEADER_LENGTH.clone(), HeaderValue::from(length));
+    }
+    if let Some((arm, version)) = told {
+        // Names of arms are words; one that is no header value is told in the parameters only.
+        if let Ok(name) = HeaderValue::from_str(&arm.name) {
+            headers.insert(HeaderName::from_static("hanok-arm"), name);
+        }
+        headers.insert(HeaderName::from_static("hanok-version"), HeaderValue::from(version));
     }
     reply
 }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use hanok_backend::ServingError;
+use hanok_protocol::ModelMetadata;
 use hanok_protocol::v2_http::{
-    Route, SharedMemoryAction, model_metadata_body, parse_index, repository_index_body, server_metadata_body,
-    statistics_body,
+    Route, SharedMemoryAction, VersionSegment, model_metadata_body, parse_index, repository_index_body,
+    server_metadata_body, statistics_body,
 };
+use hanok_routing::RequestedVersion;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 
@@ -21,28 +23,38 @@ pub(super) async fn answer(state: &Arc<ServerState>, request: Request<Incoming>,
         Route::Live => healthy(state.is_live()),
         Route::Ready => healthy(state.is_ready()),
         Route::ModelReady { model, version } => {
-            if description::is_model_ready(state, model, version) {
-                return reply::empty();
-            }
-            let error = match state.repository.ready().version(model, version) {
+            let error = match state.traffic.described(model, requested(version)) {
                 Err(unknown) => unknown,
-                Ok(_) => ServingError::unavailable(format!("model '{model}' is not ready")),
+                Ok((model, version)) if description::is_model_ready(state, &model, version) => return reply::empty(),
+                Ok((model, version)) => match state.repository.ready().version(&model, version) {
+                    Err(unknown) => unknown,
+                    Ok(_) => ServingError::unavailable(format!("model '{model}' is not ready")),
+                },
             };
             reply::failure_with(StatusCode::BAD_REQUEST, &error)
         }
         Route::ServerMetadata => reply::json(server_metadata_body(&description::server_metadata(state))),
         Route::ModelMetadata { model, version } => {
-            match description::model_metadata(&state.repository, model, version) {
+            let described = state.traffic.described(model, requested(version));
+            match described.and_then(|(served, version)| {
+                let metadata = description::model_metadata(&state.repository, &served, version)?;
+                Ok(ModelMetadata { name: model.to_owned(), ..metadata })
+            }) {
                 Ok(metadata) => reply::json(model_metadata_body(&metadata)),
                 Err(error) => reply::failure(&error, state),
             }
         }
-        Route::ModelConfig { model, version } => match description::described(&state.repository, model, version) {
+        Route::ModelConfig { model, version } => match state
+            .traffic
+            .described(model, requested(version))
+            .and_then(|(model, version)| description::described(&state.repository, &model, version))
+        {
             Ok(ready) => reply::json(hanok_model_config::to_json(&ready.config.wire).to_string()),
             Err(error) => reply::failure(&error, state),
         },
-        Route::Statistics { model, version } => match description::statistics(&state.repository, model, version) {
-            Ok(statistics) => reply::json(statistics_body(&statistics)),
+        Route::Statistics { model: None, .. } => statistics(state, None, None),
+        Route::Statistics { model: Some(model), version } => match state.traffic.described(model, requested(version)) {
+            Ok((model, version)) => statistics(state, Some(&model), version),
             Err(error) => reply::failure(&error, state),
         },
         Route::RepositoryIndex { .. } => index(state, request).await,
@@ -54,6 +66,22 @@ pub(super) async fn answer(state: &Arc<ServerState>, request: Request<Incoming>,
             // Answered elsewhere; named so that a new route cannot be forgotten here.
             reply::refusal(StatusCode::NOT_FOUND, "not found")
         }
+    }
+}
+
+/// What the path asks for in the place of a version.
+pub(super) fn requested(version: Option<VersionSegment<'_>>) -> RequestedVersion<'_> {
+    match version {
+        None => RequestedVersion::Any,
+        Some(VersionSegment::Number(number)) => RequestedVersion::Number(number),
+        Some(VersionSegment::Word(word)) => RequestedVersion::Label(word),
+    }
+}
+
+fn statistics(state: &ServerState, model: Option<&str>, version: Option<u64>) -> Reply {
+    match description::statistics(&state.repository, model, version) {
+        Ok(statistics) => reply::json(statistics_body(&statistics)),
+        Err(error) => reply::failure(&error, state),
     }
 }
 

@@ -128,7 +128,9 @@ async fn answer(state: &Arc<ServerState>, request: Request<Incoming>, peer: Sock
     // The path is needed while the request is taken apart; its buffer is shared, not copied.
     let uri = request.uri().clone();
     match route(Method::from_name(request.method().as_str()), uri.path()) {
-        RouteMatch::Found(Route::Infer { model, version }) => infer::answer(state, request, model, version).await,
+        RouteMatch::Found(Route::Infer { model, version }) => {
+            infer::answer(state, request, model, information::requested(version)).await
+        }
         RouteMatch::Found(route) if management::is_management(&route) => {
             management::answer(state, request, peer, &route).await
         }

@@ -1,0 +1,8 @@
+//! The control plane in this process: the runtime as it sees it, and its start beside the server.
+
+mod local_runtime;
+mod observation_pump;
+mod start;
+
+use local_runtime::LocalRuntime;
+pub(crate) use start::start;

@@ -1,0 +1,47 @@
+//! Where a control plane is, for the commands that talk to one; and how `serve` starts its own.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::client::ServerAddress;
+
+/// Where a control plane is.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct AdminFlags {
+    /// The admin API of a server that was started with --admin-port
+    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:8003", env = "HANOK_ADMIN")]
+    pub(crate) admin: ServerAddress,
+    /// File with the token that the admin API wants, where it wants one
+    #[arg(long, global = true, value_name = "FILE", env = "HANOK_ADMIN_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// The control plane beside a server.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Control plane")]
+pub(crate) struct ControlFlags {
+    /// Start the control plane with its admin API on this port (8003 is usual; 0 for a free one): traffic splits, shadows,
+    /// rollouts, experiments, outcomes
+    #[arg(long, value_name = "PORT", env = "HANOK_ADMIN_PORT")]
+    pub(crate) admin_port: Option<u16>,
+    /// Address of the admin API; one that other machines reach needs --admin-token-file
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub(crate) admin_address: IpAddr,
+    /// File with the token that callers of the admin API need
+    #[arg(long, value_name = "FILE", env = "HANOK_ADMIN_TOKEN_FILE")]
+    pub(crate) admin_token_file: Option<PathBuf>,
+    /// Where the control plane keeps what must survive: a file (SQLite), or `postgres://...` for several replicas
+    #[arg(long, value_name = "PLACE", default_value = ".hanok/state.sqlite", env = "HANOK_STATE")]
+    pub(crate) state: String,
+    /// Start no control plane on the admin port, but let one elsewhere steer this runtime
+    #[arg(long, requires = "admin_port", conflicts_with = "runtime")]
+    pub(crate) steered: bool,
+    /// Further runtimes to steer: the admin API of another server; may be given several times
+    #[arg(long, value_name = "NAME=URL")]
+    pub(crate) runtime: Vec<String>,
+    /// File with the token for those runtimes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) runtime_token_file: Option<PathBuf>,
+}
