@@ -58,7 +58,7 @@ def phase(server) -> str:
 def test_a_failing_candidate_is_rolled_back_soon_and_explained(models, tmp_path):
     draw = random.Random(7)
     with ControlledServer(models, tmp_path / "state.sqlite") as server:
-        server.apply(traffic("failing", 1), rollout())
+        server.apply(traffic("failing", 1), rollout(steps=[{"weight": 20, "minimum_samples": 10_000_000}]))
         with in_background(4, lambda: ask(server, 0.3, draw)) as load:
             server.await_true(lambda: phase(server) == "rolled_back", "the rollback", 60)
             decided = time.monotonic()
@@ -90,7 +90,9 @@ def test_an_equal_candidate_is_promoted(models, tmp_path):
 def test_kill_9_neither_loses_nor_doubles_a_decision(models, tmp_path):
     draw, state = random.Random(13), tmp_path / "state.sqlite"
     with ControlledServer(models, state) as server:
-        server.apply(traffic("failing", 1), rollout(steps=[{"weight": 10, "minimum_samples": 30}, *STEPS]))
+        # The last step is longer than the test: nothing may be promoted before the candidate fails.
+        steps = [{"weight": 10, "minimum_samples": 30}, STEPS[0], {"weight": 50, "minimum_samples": 10_000_000}]
+        server.apply(traffic("failing", 1), rollout(steps=steps))
     for seconds in (0.4, 0.9, 0.6, 1.3):
         with ControlledServer(models, state) as server:
             with in_background(3, lambda: ask(server, 0.02, draw)):

@@ -141,7 +141,6 @@ def test_over_the_cap(start):
     assert total(ask(server, 1, sequence_id=1, sequence_end=True)) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="sequences that wait for a slot fill the queue for those that have one")
 def test_those_that_wait_do_not_lock_out_those_that_have_a_slot(start):
     """A full queue of sequences that wait for a slot must let the sequence in that has it, or the slot never comes free."""
     server = start(1, MINUTE, "--max-queued-requests=10")
@@ -154,7 +153,6 @@ def test_those_that_wait_do_not_lock_out_those_that_have_a_slot(start):
         connection.socket.close()
 
 
-@pytest.mark.xfail(strict=True, reason="a sequence that waits for a slot stays in the table when its caller leaves")
 def test_starts_whose_callers_left_take_no_place(start):
     server = start(1, MINUTE, "--max-queued-requests=10")
     assert total(begin(server, 1)) == 1

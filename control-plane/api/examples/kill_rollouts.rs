@@ -11,10 +11,11 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a measuring program that fails by panicking and prints its figures"
+    missing_docs,
+    reason = "a measuring program that fails by panicking, prints its figures and exports nothing"
 )]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -36,7 +37,7 @@ mod router_runtime;
 
 use router_runtime::RouterRuntime;
 
-const STEPS: usize = 40;
+const STEPS: usize = 16;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,7 +49,7 @@ fn main() {
     }
 }
 
-/// A control plane that runs until it is killed. Prints its address when it serves.
+/// A control plane that runs until it is killed, or until its parent is gone. Prints its address when it serves.
 async fn child(folder: &Path, address: &str) {
     let store = StateStore::open_sqlite(&folder.join("state.db"), StoreSettings::default()).unwrap();
     let remote = RemoteRuntime::new(RemoteSettings {
@@ -62,12 +63,13 @@ async fn child(folder: &Path, address: &str) {
     });
     let settings = ControlSettings {
         tick: Duration::from_millis(5),
-        checkpoint: Duration::from_millis(40),
+        checkpoint: Duration::from_millis(300),
         ..ControlSettings::default()
     };
     let plane = ControlPlane::start(settings, vec![Arc::new(remote.unwrap())], store).await.unwrap();
     println!("{}", plane.address());
-    std::future::pending::<()>().await;
+    let parent_is_gone = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    drop(parent_is_gone.await);
 }
 
 /// Xorshift: which moments are hit, from the seed alone.
@@ -91,6 +93,7 @@ fn start_child(folder: &Path, runtime: SocketAddr) -> (Child, SocketAddr) {
         .arg("child")
         .arg(folder)
         .arg(format!("http://{runtime}"))
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -103,13 +106,15 @@ fn start_child(folder: &Path, runtime: SocketAddr) -> (Child, SocketAddr) {
 fn declaration(number: u64) -> String {
     let (baseline, candidate) = if number.is_multiple_of(2) { ("a", "b") } else { ("b", "a") };
     let steps: Vec<Value> =
-        (1..=STEPS).map(|step| json!({ "weight": step as f64 * 2.0, "minimum_samples": 60 })).collect();
+        (1..=STEPS).map(|step| json!({ "weight": step as f64 * 3.0, "minimum_samples": 250 })).collect();
     let resource = |kind: &str, name: &str, spec: Value| json!({ "apiVersion": "hanok.dev/v1", "kind": kind, "metadata": { "name": name }, "spec": spec });
     let arms = json!([{ "name": "a", "weight": 100 }, { "name": "b", "weight": 0 }]);
     let traffic = resource("Traffic", "m", json!({ "arms": arms }));
     let metrics = json!([{ "name": "errors", "kind": "error_rate" }]);
     let spec = json!({
         "traffic": "m", "baseline": baseline, "candidate": candidate, "steps": steps, "metrics": metrics,
+        // Both arms are alike: that one is rolled back by chance is not what is measured here.
+        "alpha_rollback": 1e-9,
     });
     let rollout = resource("Rollout", &format!("r{number:04}"), spec);
     if number == 0 { json!([traffic, rollout]) } else { json!([rollout]) }.to_string()
@@ -118,8 +123,8 @@ fn declaration(number: u64) -> String {
 async fn parent(kills: u32, seed: u64) {
     let folder = tempfile::tempdir().unwrap();
     let served = RouterRuntime::new("served", now_millis());
-    let offered = RuntimeAdmin::start(&AdminSettings::default(), Arc::clone(&served) as Arc<dyn RuntimePort>);
-    let offered = offered.await.unwrap();
+    let admin = AdminSettings::default();
+    let offered = RuntimeAdmin::start(&admin, Arc::clone(&served) as Arc<dyn RuntimePort>).await.unwrap();
     let mut moments = Moments(seed.max(1));
     let (mut killed, mut number, mut declared, mut finished) = (0, 0, false, Vec::new());
     let started = Instant::now();

@@ -39,6 +39,14 @@ impl Router {
         self.tables.load().model(model).is_some()
     }
 
+    /// Whether `word` may stand in the place of a version of `model`: a label of its entry, or `latest` where it has one.
+    #[must_use]
+    pub fn knows_label(&self, model: &str, word: &str) -> bool {
+        let snapshot = self.tables.load();
+        let entry = snapshot.model(model);
+        entry.is_some() && explicit_version(entry, model, RequestedVersion::Label(word)).is_ok()
+    }
+
     /// The model and version that stand for `model` where something is only told about it: the version that a label
     /// names, or the baseline arm of a name that is no model itself.
     ///

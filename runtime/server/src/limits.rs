@@ -39,7 +39,7 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Time from the end of the head to the end of the body.
     pub body_timeout: Duration,
-    /// Time for a client to take a reply.
+    /// Time for a client to take a reply; a stream's call ends when replies wait and none is taken for so long.
     pub write_timeout: Duration,
     /// Time for which a connection may be idle.
     pub idle_timeout: Duration,

@@ -142,49 +142,49 @@ fn answer_content(operation: Operation) -> Value {
     }
 }
 
-fn object(required: &[&str], properties: Value) -> Value {
+fn object(required: &[&str], properties: &Value) -> Value {
     json!({ "type": "object", "required": required, "properties": properties })
 }
 
 fn schemas() -> Value {
     let (number, text) = (json!({ "type": "integer", "minimum": 0 }), json!({ "type": "string" }));
     json!({
-        "Problem": object(&["type", "title", "status", "code", "detail", "action"], json!({
+        "Problem": object(&["type", "title", "status", "code", "detail", "action"], &json!({
             "type": text, "title": text, "status": number, "code": text, "detail": text, "action": text,
-            "problems": { "type": "array", "items": object(&["path", "message"], json!({
+            "problems": { "type": "array", "items": object(&["path", "message"], &json!({
                 "document": number, "resource": text, "path": text, "message": text,
             })) },
         })),
-        "Resource": object(&["apiVersion", "kind", "metadata", "spec"], json!({
+        "Resource": object(&["apiVersion", "kind", "metadata", "spec"], &json!({
             "apiVersion": { "const": crate::declared::API_VERSION },
             "kind": { "enum": crate::declared::ResourceKind::ALL.map(crate::declared::ResourceKind::as_str) },
-            "metadata": object(&["name"], json!({ "name": text })),
+            "metadata": object(&["name"], &json!({ "name": text })),
             "spec": { "type": "object" },
         })),
-        "Rollback": object(&["revision"], json!({ "revision": number })),
-        "Applied": object(&["revision", "table_version", "changed", "dry_run", "plan"], json!({
+        "Rollback": object(&["revision"], &json!({ "revision": number })),
+        "Applied": object(&["revision", "table_version", "changed", "dry_run", "plan"], &json!({
             "revision": number, "table_version": number, "changed": { "type": "boolean" },
             "dry_run": { "type": "boolean" }, "plan": { "type": "object" },
         })),
-        "Outcome": object(&["request_id", "metric", "value"], json!({
+        "Outcome": object(&["request_id", "metric", "value"], &json!({
             "request_id": text, "metric": text, "value": { "type": "number" },
             "observed_at": { "description": "RFC 3339, or milliseconds since the epoch", "type": ["string", "integer"] },
         })),
-        "Receipts": object(&["receipts"], json!({ "receipts": { "type": "array", "items": object(&["status"], json!({
+        "Receipts": object(&["receipts"], &json!({ "receipts": { "type": "array", "items": object(&["status"], &json!({
             "status": { "enum": ["joined", "held", "duplicate", "conflicting", "too_late", "no_room", "invalid"] },
         })) } })),
-        "JournalPage": object(&["events", "next", "last", "missed"], json!({
+        "JournalPage": object(&["events", "next", "last", "missed"], &json!({
             "events": { "type": "array", "items": { "type": "object", "description": "A CloudEvent 1.0" } },
             "next": number, "last": number, "missed": number,
         })),
-        "RegisterCursor": object(&[], json!({ "after": number })),
-        "AdvanceCursor": object(&["expected", "to"], json!({ "expected": number, "to": number })),
-        "TableOrder": object(&["expected", "table"], json!({
+        "RegisterCursor": object(&[], &json!({ "after": number })),
+        "AdvanceCursor": object(&["expected", "to"], &json!({ "expected": number, "to": number })),
+        "TableOrder": object(&["expected", "table"], &json!({
             "expected": number, "table": { "type": "object" }, "comparisons": { "type": "object" },
         })),
-        "RuntimeKillSwitch": object(&["at_least"], json!({ "at_least": number })),
-        "MarkGood": object(&["version"], json!({ "version": number })),
-        "DrainRequest": object(&["epoch", "after", "acknowledged", "most"], json!({
+        "RuntimeKillSwitch": object(&["at_least"], &json!({ "at_least": number })),
+        "MarkGood": object(&["version"], &json!({ "version": number })),
+        "DrainRequest": object(&["epoch", "after", "acknowledged", "most"], &json!({
             "epoch": number, "after": number, "acknowledged": number, "most": number,
         })),
     })

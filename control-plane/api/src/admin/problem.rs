@@ -4,7 +4,7 @@
 
 use hanok_state::{ErrorCode, StateError};
 use http::StatusCode;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::controller::ControlError;
 use crate::declared::Problem as Fault;
@@ -17,12 +17,12 @@ pub(super) struct Problem {
     code: &'static str,
     detail: String,
     action: &'static str,
-    more: Map<String, Value>,
+    more: Vec<(&'static str, Value)>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>, action: &'static str) -> Self {
-        Self { status, code, detail: detail.into(), action, more: Map::new() }
+        Self { status, code, detail: detail.into(), action, more: Vec::new() }
     }
 
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
@@ -33,8 +33,8 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail, "list what exists, and correct the name")
     }
 
-    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(name.to_owned(), value.into());
+    fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.more.push((name, value.into()));
         self
     }
 
@@ -55,7 +55,7 @@ impl Problem {
             "action": self.action,
         });
         if let Some(members) = document.as_object_mut() {
-            members.extend(self.more.clone());
+            members.extend(self.more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         }
         document
     }

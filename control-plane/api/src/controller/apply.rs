@@ -121,7 +121,8 @@ impl Controller {
         let changed_in = self.changed_in_after(&unchanged);
         let overlays = overlays(&judges, &changed_in);
         let table = derive(&set, &overlays, &self.traffic, self.next_table_version());
-        let table = (!table.is_like(&self.traffic) && !(blank && table.table.models.is_empty())).then_some(table);
+        let same = table.is_like(&self.traffic) || (blank && table.table.models.is_empty());
+        let table = (!same).then_some(table);
         let (facts, mut warnings) = self.model_facts().await;
         let after = table.as_ref().unwrap_or(&self.traffic);
         let mut plan = Plan::new(self.declared.revision, (&self.declared.set, &set), (&self.traffic, after), &facts);
@@ -291,8 +292,8 @@ impl Controller {
                 .changes
                 .iter()
                 .map(|change| json!({ "kind": change.kind, "name": change.name, "action": change.action }));
-            let summary = summary.collect::<Vec<Value>>().into();
-            transaction.events.push(events::applied(revision, &request.author, summary, self.timestamp()));
+            let summary = summary.collect::<Vec<Value>>();
+            transaction.events.push(events::applied(revision, &request.author, &summary, self.timestamp()));
         }
         for judge in &staged.begun {
             transaction.machines.push(MachineWrite {

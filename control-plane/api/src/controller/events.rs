@@ -10,7 +10,7 @@ use super::judge::Judge;
 use crate::port::HealthRecord;
 
 /// Resources were applied or restored.
-pub(super) fn applied(revision: u64, author: &str, summary: Value, now: Timestamp) -> CloudEvent {
+pub(super) fn applied(revision: u64, author: &str, summary: &[Value], now: Timestamp) -> CloudEvent {
     CloudEvent {
         id: format!("revision/{revision}"),
         source: "/hanok/resources".to_owned(),

@@ -54,7 +54,7 @@ pub(crate) struct StoredJudge {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum StoredBody {
-    Rollout { spec: RolloutSpec, plan: RolloutPlan, state: RolloutState },
+    Rollout { spec: Box<RolloutSpec>, plan: Box<RolloutPlan>, state: Box<RolloutState> },
     Experiment { spec: ExperimentSpec, plan: ExperimentPlan, state: ExperimentState, refused: u64 },
     Bandit { spec: BanditSpec, plan: BanditPlan, state: BanditState, updates: u64, updated_at: u64, stopped: bool },
 }
@@ -110,7 +110,8 @@ impl Judge {
                 let plan = spec.plan(&run, traffic.public_model(&spec.traffic));
                 let checked = plan.clone().validate().ok()?;
                 let state = RolloutState::new(&checked);
-                let body = StoredBody::Rollout { spec: spec.clone(), plan, state };
+                let body =
+                    StoredBody::Rollout { spec: Box::new(spec.clone()), plan: Box::new(plan), state: Box::new(state) };
                 (&spec.traffic, None, body, CheckedPlan::Rollout(checked))
             }
             Spec::Experiment(spec) => {
@@ -153,7 +154,7 @@ impl Judge {
             problems.first().map_or_else(|| "its plan is not valid".to_owned(), ToString::to_string)
         };
         let plan = match &stored.body {
-            StoredBody::Rollout { plan, .. } => CheckedPlan::Rollout(plan.clone().validate().map_err(invalid)?),
+            StoredBody::Rollout { plan, .. } => CheckedPlan::Rollout((**plan).clone().validate().map_err(invalid)?),
             StoredBody::Experiment { plan, .. } => CheckedPlan::Experiment(plan.clone().validate().map_err(invalid)?),
             StoredBody::Bandit { plan, .. } => CheckedPlan::Bandit(plan.clone().validate().map_err(invalid)?),
         };

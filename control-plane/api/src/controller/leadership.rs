@@ -14,7 +14,7 @@ impl Controller {
         let Some(settings) = self.settings.lease.clone() else { return Ok(true) };
         let (now, term) = (self.timestamp(), duration_millis(settings.term).max(1));
         if let Some(grant) = self.lease.clone() {
-            // Renewed when a third of the term is left to wait for, so that one failure is no loss.
+            // Renewed when a third of the term has passed, so that one failure is no loss.
             if now < grant.expires_at.minus_millis(term / 3 * 2) {
                 return Ok(true);
             }

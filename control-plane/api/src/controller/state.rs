@@ -21,6 +21,11 @@ pub(super) const PAIRS_CURSOR: &str = "control-plane";
 /// Tables whose weights are remembered, for records of requests that they assigned.
 const REMEMBERED_TABLES: usize = 64;
 
+/// Arms and their weights in basis points.
+pub(super) type ArmWeights = Vec<(String, u16)>;
+/// Weights of models, by table version and public name.
+pub(super) type KnownWeights = BTreeMap<u64, BTreeMap<String, ArmWeights>>;
+
 /// The declared resources as they are stored.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DeclaredState {
@@ -95,7 +100,7 @@ impl Controller {
     }
 
     /// Arms and weights of a model in a remembered table.
-    pub(super) fn weights_at(&self, version: u64, model: &str) -> Option<Vec<(String, u16)>> {
+    pub(super) fn weights_at(&self, version: u64, model: &str) -> Option<ArmWeights> {
         let table = self.remembered.iter().rev().find(|table| table.table.version == version)?;
         let entry = table.table.models.get(model)?;
         Some(entry.arms.iter().map(|arm| (arm.name.clone(), arm.weight_basis_points)).collect())
@@ -105,7 +110,7 @@ impl Controller {
 /// The weights that judges decided, over what is declared: the newest run of each traffic counts. A rollout that is over
 /// keeps its weights until the traffic is declared anew.
 pub(super) fn overlays(judges: &BTreeMap<JudgeKey, Judge>, changed_in: &BTreeMap<JudgeKey, u64>) -> WeightOverlays {
-    let mut chosen: BTreeMap<&str, (u64, Vec<(String, u16)>)> = BTreeMap::new();
+    let mut chosen: BTreeMap<&str, (u64, ArmWeights)> = BTreeMap::new();
     for judge in judges.values() {
         let stored = &judge.stored;
         let weights = match &stored.body {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::error::ControlError;
 use super::judge::{CheckedPlan, Judge, ReadPosition, ReadPositions, StoredBody, position_of};
-use super::state::Controller;
+use super::state::{ArmWeights, Controller, KnownWeights};
 use super::{events, feed, unit_segment};
 use crate::plan::StoredTable;
 use crate::port::{RecordBatch, RequestRecord, RuntimeRecord};
@@ -39,7 +39,7 @@ impl Controller {
 
     async fn try_tick(&mut self) -> Result<(), ControlError> {
         if !self.ensure_leadership().await? {
-            return Ok(());
+            return self.follow().await;
         }
         if self.needs_reload {
             self.reload().await?;
@@ -56,6 +56,17 @@ impl Controller {
         self.settle_conflicts().await?;
         self.push_tables().await;
         self.keep_house().await
+    }
+
+    /// While another replica acts: looks at what it made durable now and then, so that what is shown here is not old.
+    async fn follow(&mut self) -> Result<(), ControlError> {
+        if self.now().saturating_sub(self.checkpointed_at) >= duration_millis(self.settings.checkpoint) {
+            self.reload().await?;
+            self.checkpointed_at = self.now();
+            // Whatever it does next is not seen before the lease is ours.
+            self.needs_reload = true;
+        }
+        Ok(())
     }
 
     /// Records that have come from runtimes, by index of the link. Runtimes that were slow before are not waited for.
@@ -88,7 +99,7 @@ impl Controller {
             by_model.entry(model).or_default().push((position, record));
         }
         let last = batch.first - 1 + batch.records.len() as u64;
-        let weights: BTreeMap<u64, BTreeMap<String, Vec<(String, u16)>>> = self.weights_of(&by_model);
+        let weights: KnownWeights = self.weights_of(&by_model);
         let table = Arc::clone(&self.traffic);
         for judge in self.judges.values_mut().filter(|judge| judge.is_watching()) {
             let known = judge.position(&runtime, batch.epoch);
@@ -109,11 +120,8 @@ impl Controller {
     }
 
     /// Weights by table version and model, for the requests of a batch that experiments with three arms and more need.
-    fn weights_of(
-        &self,
-        by_model: &BTreeMap<&str, Vec<(u64, &RuntimeRecord)>>,
-    ) -> BTreeMap<u64, BTreeMap<String, Vec<(String, u16)>>> {
-        let mut weights: BTreeMap<u64, BTreeMap<String, Vec<(String, u16)>>> = BTreeMap::new();
+    fn weights_of(&self, by_model: &BTreeMap<&str, Vec<(u64, &RuntimeRecord)>>) -> KnownWeights {
+        let mut weights: KnownWeights = BTreeMap::new();
         let asking = self.judges.values().filter(|judge| matches!(&judge.stored.body, StoredBody::Experiment { .. }));
         for judge in asking {
             let model = &judge.stored.model;
@@ -178,7 +186,7 @@ impl Controller {
             if page.records.is_empty() {
                 return Ok(());
             }
-            let weights: BTreeMap<String, Vec<(String, u16)>> = self
+            let weights: BTreeMap<String, ArmWeights> = self
                 .judges
                 .values()
                 .filter_map(|judge| {
@@ -261,12 +269,7 @@ pub(super) fn duration_millis(duration: std::time::Duration) -> u64 {
 }
 
 /// Takes a record into a judge. What a rollout learns waits for its step in the same tick.
-fn absorb_record(
-    judge: &mut Judge,
-    record: &RuntimeRecord,
-    table: &StoredTable,
-    weights: &BTreeMap<u64, BTreeMap<String, Vec<(String, u16)>>>,
-) {
+fn absorb_record(judge: &mut Judge, record: &RuntimeRecord, table: &StoredTable, weights: &KnownWeights) {
     match (&mut judge.stored.body, &judge.plan, record) {
         (StoredBody::Rollout { spec, .. }, _, RuntimeRecord::Request(request)) => {
             judge.inbox.extend(feed::rollout_request(spec, request));

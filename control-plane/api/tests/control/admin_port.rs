@@ -35,7 +35,7 @@ async fn every_documented_route_answers_and_no_other_does() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             routes += 1;
-            assert!(ids.insert(operation["operationId"].clone()), "{operation}");
+            assert!(ids.insert(operation["operationId"].to_string()), "{operation}");
             let places = path.matches('{').count();
             let declared = operation["parameters"].as_array().unwrap();
             assert_eq!(declared.iter().filter(|one| one["in"] == "path").count(), places, "{path}");

@@ -13,23 +13,23 @@ use crate::http_client::{HttpAnswer, send};
 use crate::router_runtime::RouterRuntime;
 
 /// 2026-01-01T00:00:00Z.
-pub const START: u64 = 1_767_225_600_000;
+pub(crate) const START: u64 = 1_767_225_600_000;
 
-pub struct Bench {
-    pub runtime: Arc<RouterRuntime>,
-    pub plane: Option<RunningControlPlane>,
-    pub now: Arc<AtomicU64>,
+pub(crate) struct Bench {
+    pub(crate) runtime: Arc<RouterRuntime>,
+    pub(crate) plane: Option<RunningControlPlane>,
+    pub(crate) now: Arc<AtomicU64>,
     folder: tempfile::TempDir,
     others: Vec<Arc<dyn RuntimePort>>,
     store: Option<StateStore>,
 }
 
 impl Bench {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with_others(Vec::new()).await
     }
 
-    pub async fn with_others(others: Vec<Arc<dyn RuntimePort>>) -> Self {
+    pub(crate) async fn with_others(others: Vec<Arc<dyn RuntimePort>>) -> Self {
         let mut bench = Self {
             runtime: RouterRuntime::new("local", 1),
             plane: None,
@@ -42,7 +42,7 @@ impl Bench {
         bench
     }
 
-    pub fn settings(&self) -> ControlSettings {
+    pub(crate) fn settings(&self) -> ControlSettings {
         let now = Arc::clone(&self.now);
         ControlSettings {
             admin: AdminSettings::default(),
@@ -66,35 +66,35 @@ impl Bench {
     }
 
     /// Stops the control plane and starts it again on the same store.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.plane.take().unwrap().stop().await;
         self.store.take().unwrap().close().await.unwrap();
         self.open().await;
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.plane.as_ref().unwrap().address()
     }
 
-    pub fn store(&self) -> &StateStore {
+    pub(crate) fn store(&self) -> &StateStore {
         self.store.as_ref().unwrap()
     }
 
-    pub fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.now.load(Ordering::SeqCst)
     }
 
-    pub async fn tick(&self) {
+    pub(crate) async fn tick(&self) {
         self.plane.as_ref().unwrap().tick().await;
     }
 
     /// Lets time pass, then ticks.
-    pub async fn pass(&self, milliseconds: u64) {
+    pub(crate) async fn pass(&self, milliseconds: u64) {
         self.now.fetch_add(milliseconds, Ordering::SeqCst);
         self.tick().await;
     }
 
-    pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> HttpAnswer {
+    pub(crate) async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> HttpAnswer {
         let (address, method, path, body) = (self.address(), method.to_owned(), path.to_owned(), body.to_owned());
         let headers: Vec<(String, String)> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -106,32 +106,32 @@ impl Bench {
         sending.await.unwrap().unwrap()
     }
 
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let answer = self.call("GET", path, &[], "").await;
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         answer.json()
     }
 
     /// Applies YAML that must be applied.
-    pub async fn apply(&self, yaml: &str) -> Value {
+    pub(crate) async fn apply(&self, yaml: &str) -> Value {
         let answer = self.call("POST", "/v1/apply", &[("content-type", "application/yaml")], yaml).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()
     }
 
-    pub async fn phase(&self, rollout: &str) -> Value {
+    pub(crate) async fn phase(&self, rollout: &str) -> Value {
         self.get(&format!("/v1/rollouts/{rollout}")).await["phase"].clone()
     }
 
     /// Types of all journal records.
-    pub async fn event_types(&self) -> Vec<String> {
+    pub(crate) async fn event_types(&self) -> Vec<String> {
         let page = self.get("/v1/journal?limit=1000").await;
         let events = page["events"].as_array().unwrap().iter();
         events.map(|event| event["type"].as_str().unwrap().to_owned()).collect()
     }
 }
 
-pub const TRAFFIC: &str = "\
+pub(crate) const TRAFFIC: &str = "\
 apiVersion: hanok.dev/v1
 kind: Traffic
 metadata: {name: flight_delay}
@@ -142,7 +142,7 @@ spec:
 ";
 
 /// A rollout by samples, with one guard on errors and no margin.
-pub fn rollout(name: &str, weights: &[f64], samples: u64) -> String {
+pub(crate) fn rollout(name: &str, weights: &[f64], samples: u64) -> String {
     let steps: Vec<String> =
         weights.iter().map(|weight| format!("    - {{weight: {weight}, minimum_samples: {samples}}}\n")).collect();
     format!(

@@ -145,3 +145,51 @@ async fn changes_of_arm_health_are_recorded_once() {
     assert_eq!(health[0]["data"]["to"], "ejected");
     assert_eq!(health[0]["data"]["arm"], json!("canary"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_replicas_one_acts_and_the_other_takes_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let store = hanok_state::StateStore::open_sqlite(&path, hanok_state::StoreSettings::default()).unwrap();
+    let runtime = RouterRuntime::new("shared", 1);
+    let replica = async |holder: &str| {
+        let lease = hanok_api::LeaseSettings { holder: holder.to_owned(), term: Duration::from_secs(3_600) };
+        let settings = hanok_api::ControlSettings {
+            tick: Duration::from_secs(86_400),
+            patience: Duration::from_secs(5),
+            checkpoint: Duration::ZERO,
+            lease: Some(lease),
+            ..hanok_api::ControlSettings::default()
+        };
+        let ports = vec![Arc::clone(&runtime) as Arc<dyn RuntimePort>];
+        let plane = hanok_api::ControlPlane::start(settings, ports, store.clone()).await.unwrap();
+        plane.tick().await;
+        plane
+    };
+    let post = async |address: std::net::SocketAddr, body: String| {
+        let sending = tokio::task::spawn_blocking(move || {
+            crate::http_client::send(address, "POST", "/v1/apply", &[("content-type", "application/yaml")], &body)
+        });
+        sending.await.unwrap().unwrap()
+    };
+    let (first, second) = (replica("first").await, replica("second").await);
+    let refused = post(second.address(), TRAFFIC.to_owned()).await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "not-leader"));
+    assert_eq!(refused.json()["leader"], "first");
+    let rollout = format!("{TRAFFIC}---\n{}", rollout("r", &[5.0, 50.0], 100));
+    assert_eq!(post(first.address(), rollout).await.status, 200);
+    first.tick().await;
+    assert_eq!(runtime.weight("flight_delay", "canary"), 500);
+    // The second sees it, and does nothing about it.
+    second.tick().await;
+    assert!(second.render_metrics().contains("hanok_control_revision 1"), "{}", second.render_metrics());
+    runtime.serve("flight_delay", 4_000, crate::bench::START, None, &|_| (0.0, 1));
+    second.tick().await;
+    assert_eq!(runtime.weight("flight_delay", "canary"), 500);
+    first.stop().await;
+    second.tick().await;
+    second.tick().await;
+    assert_eq!(runtime.weight("flight_delay", "canary"), 5_000);
+    assert_eq!(post(second.address(), TRAFFIC.replace("tell: true", "")).await.status, 200);
+    second.stop().await;
+}

@@ -8,19 +8,19 @@ use serde_json::Value;
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub struct HttpAnswer {
-    pub status: u16,
-    pub headers: String,
-    pub body: String,
+pub(crate) struct HttpAnswer {
+    pub(crate) status: u16,
+    pub(crate) headers: String,
+    pub(crate) body: String,
 }
 
 impl HttpAnswer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
     /// The stable code of a problem document.
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         assert!(self.headers.contains("application/problem+json"), "{self:?}");
         let problem = self.json();
         for member in ["type", "title", "status", "code", "detail", "action"] {
@@ -31,7 +31,7 @@ impl HttpAnswer {
 }
 
 /// Sends bytes as they are and reads until the server closes.
-pub fn send_raw(address: SocketAddr, bytes: &[u8]) -> std::io::Result<HttpAnswer> {
+pub(crate) fn send_raw(address: SocketAddr, bytes: &[u8]) -> std::io::Result<HttpAnswer> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     // A server that refuses early closes before everything is written.
@@ -49,7 +49,7 @@ pub fn send_raw(address: SocketAddr, bytes: &[u8]) -> std::io::Result<HttpAnswer
 }
 
 /// Sends a request with these further headers.
-pub fn send(
+pub(crate) fn send(
     address: SocketAddr,
     method: &str,
     path: &str,

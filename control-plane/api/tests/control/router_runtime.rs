@@ -13,21 +13,21 @@ use hanok_routing::{PlainFacts, RequestedVersion, Router};
 
 /// A real router, and what is needed to answer as a runtime.
 #[derive(Debug)]
-pub struct RouterRuntime {
+pub(crate) struct RouterRuntime {
     name: String,
-    pub router: Router,
-    pub records: RetainedRecords,
+    pub(crate) router: Router,
+    pub(crate) records: RetainedRecords,
     monitor: Mutex<HealthMonitor>,
-    pub comparisons: Mutex<Comparisons>,
+    pub(crate) comparisons: Mutex<Comparisons>,
     reachable: AtomicBool,
     drawn: AtomicU64,
 }
 
 /// How a simulated model behaves: probability of failure and latency, by name of the arm.
-pub type Behaviour<'a> = &'a dyn Fn(&str) -> (f64, u64);
+pub(crate) type Behaviour<'a> = &'a dyn Fn(&str) -> (f64, u64);
 
 impl RouterRuntime {
-    pub fn new(name: &str, epoch: u64) -> Arc<Self> {
+    pub(crate) fn new(name: &str, epoch: u64) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
             router: Router::default(),
@@ -40,7 +40,7 @@ impl RouterRuntime {
     }
 
     /// Cuts or mends the connection.
-    pub fn set_reachable(&self, reachable: bool) {
+    pub(crate) fn set_reachable(&self, reachable: bool) {
         self.reachable.store(reachable, Ordering::SeqCst);
     }
 
@@ -54,7 +54,7 @@ impl RouterRuntime {
 
     /// Serves `count` requests that end at `now` (milliseconds), with ids `PREFIX-N` where a prefix is given. Gives how
     /// many each arm got.
-    pub fn serve(
+    pub(crate) fn serve(
         &self,
         model: &str,
         count: u64,
@@ -96,7 +96,7 @@ impl RouterRuntime {
     }
 
     /// Weight in force of an arm, in basis points.
-    pub fn weight(&self, model: &str, arm: &str) -> u16 {
+    pub(crate) fn weight(&self, model: &str, arm: &str) -> u16 {
         let snapshot = self.router.tables().in_force();
         let entry = snapshot.table().models.get(model);
         let found = entry.and_then(|entry| entry.arms.iter().find(|declared| declared.name == arm));

@@ -29,7 +29,7 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CommandRefused {
     /// The phase doesn't allow it.
-    #[error("command `{command:?}` is not possible in phase `{phase:?}`")]
+    #[error("`{}` is not possible: the rollout is {}", word(*command), phase_word(*phase))]
     WrongPhase {
         /// The command.
         command: Command,
@@ -39,6 +39,28 @@ pub enum CommandRefused {
     /// The plan isn't the state's own.
     #[error(transparent)]
     PlanMismatch(#[from] PlanMismatch),
+}
+
+fn word(command: Command) -> &'static str {
+    match command {
+        Command::Start => "start",
+        Command::Pause => "pause",
+        Command::Resume => "resume",
+        Command::Promote => "promote",
+        Command::Abort => "abort",
+    }
+}
+
+fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Pending => "pending",
+        Phase::Running { .. } => "running",
+        Phase::Paused { .. } => "paused",
+        Phase::Inconclusive { .. } => "inconclusive",
+        Phase::Promoted => "promoted",
+        Phase::RolledBack => "rolled back",
+        Phase::Aborted => "aborted",
+    }
 }
 
 /// Carries out `order` at `now`.

@@ -74,6 +74,23 @@ pub enum Route<'p> {
     SharedMemory { kind: SharedMemoryKind, region: Option<&'p str>, action: SharedMemoryAction },
 }
 
+impl<'p> Route<'p> {
+    /// The word in the place of a version, and the model that it is said of.
+    #[must_use]
+    pub const fn version_word(&self) -> Option<(&'p str, &'p str)> {
+        match *self {
+            Self::ModelMetadata { model, version: Some(VersionSegment::Word(word)) }
+            | Self::ModelReady { model, version: Some(VersionSegment::Word(word)) }
+            | Self::ModelConfig { model, version: Some(VersionSegment::Word(word)) }
+            | Self::Statistics { model: Some(model), version: Some(VersionSegment::Word(word)) }
+            | Self::Infer { model, version: Some(VersionSegment::Word(word)) }
+            | Self::Generate { model, version: Some(VersionSegment::Word(word)) }
+            | Self::GenerateStream { model, version: Some(VersionSegment::Word(word)) } => Some((model, word)),
+            _ => None,
+        }
+    }
+}
+
 /// Where shared memory lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SharedMemoryKind {

@@ -86,28 +86,48 @@ pub(crate) async fn accept_loop<S: ConnectionServer>(
             }
         };
         complained = false;
-        let Some(permit) = admission.connection() else {
-            refuse(&stream, server.refusal());
-            continue;
-        };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection ended before it began");
-            continue;
-        }
-        let watch = watcher.watch();
-        let served = server.serve(WatchedStream::new(stream, Arc::clone(&watch)), peer, watch);
-        connections.spawn(async move {
-            served.await;
-            drop(permit);
-        });
+        take(stream, peer, &server, &admission, &watcher, &mut connections);
     }
-    drop(listener);
+    // Whoever connected meanwhile is in the listener's queue and would be cut off with it.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, peer)) = listener.accept() {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream {
+                take(stream, peer, &server, &admission, &watcher, &mut connections);
+            }
+        }
+    }
     watcher.tell_all(Signal::Drain);
     let mut stopped = stage;
     tokio::select! {
         () = async { while connections.join_next().await.is_some() {} } => {}
         () = reached(&mut stopped, Stage::Stopped) => connections.shutdown().await,
     }
+}
+
+/// Serves a connection under the limit, or refuses it.
+fn take<S: ConnectionServer>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    server: &S,
+    admission: &Arc<Admission>,
+    watcher: &Arc<Watcher>,
+    connections: &mut JoinSet<()>,
+) {
+    let Some(permit) = admission.connection() else {
+        refuse(&stream, server.refusal());
+        return;
+    };
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection ended before it began");
+        return;
+    }
+    let watch = watcher.watch();
+    let served = server.serve(WatchedStream::new(stream, Arc::clone(&watch)), peer, watch);
+    connections.spawn(async move {
+        served.await;
+        drop(permit);
+    });
 }
 
 fn refuse(stream: &TcpStream, text: &[u8]) {

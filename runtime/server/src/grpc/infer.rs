@@ -48,7 +48,7 @@ pub(super) fn understand(
     timeout: Option<Duration>,
     endpoint: Option<UnaryEndpoint>,
 ) -> Result<Understood, ServingError> {
-    let version = requested_version(&message.model_version)?;
+    let version = requested_version(state, &message.model_name, &message.model_version)?;
     let model = std::mem::take(&mut message.model_name);
     let version_text = std::mem::take(&mut message.model_version);
     // Who serves is known before anything is parsed, unless the table has a say in it.
@@ -69,14 +69,7 @@ pub(super) fn understand(
         Some(routed) => routed,
         None => {
             let facts = MessageFacts::new(RequestHead::Grpc(&metadata), Some(&parsed), &state.traffic);
-            state.traffic.route(&model, version.of(&version_text), &facts).map_err(|error| {
-                // A word that is no label is what Triton calls a malformed version.
-                if matches!(version, Version::Word) {
-                    parse_version(&version_text).err().unwrap_or(error)
-                } else {
-                    error
-                }
-            })?
+            state.traffic.route(&model, version.of(&version_text), &facts)?
         }
     };
     let prepared = || {
@@ -122,12 +115,12 @@ impl Version {
     }
 }
 
-/// Reads a version: nothing, a number, or a word.
+/// Reads a version: nothing, a number, or a label that the model's traffic has.
 ///
 /// # Errors
-/// `InvalidArgument` for what is none of these.
-pub(super) fn requested_version(text: &str) -> Result<Version, ServingError> {
-    if text.bytes().next().is_some_and(|first| first.is_ascii_alphabetic()) && text.len() <= 64 {
+/// `InvalidArgument` for what is none of these, in Triton's words.
+pub(super) fn requested_version(state: &ServerState, model: &str, text: &str) -> Result<Version, ServingError> {
+    if !text.is_empty() && state.traffic.knows_label(model, text) {
         return Ok(Version::Word);
     }
     Ok(parse_version(text)?.map_or(Version::Any, Version::Number))
@@ -138,9 +131,8 @@ pub(super) fn requested_version(text: &str) -> Result<Version, ServingError> {
 /// # Errors
 /// `InvalidArgument` for what is no version, a word that is no label included.
 pub(super) fn described(state: &ServerState, model: &str, text: &str) -> Result<(String, Option<u64>), ServingError> {
-    let version = requested_version(text)?;
-    let described = state.traffic.described(model, version.of(text));
-    let (model, number) = described.map_err(|error| parse_version(text).err().unwrap_or(error))?;
+    let version = requested_version(state, model, text)?;
+    let (model, number) = state.traffic.described(model, version.of(text))?;
     Ok((model.into_owned(), number))
 }
 

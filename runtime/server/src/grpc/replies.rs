@@ -1,10 +1,10 @@
-//! Replies of one `ModelStreamInfer` call on their way to the client: bounded in number, and in the time for which one
-//! may find no room.
+//! Replies of one `ModelStreamInfer` call on their way to the client: bounded in number, and in the time for which none
+//! is taken.
 //!
 //! HTTP/2 lets a client hold a call open for ever without reading, and nothing blocks on its connection meanwhile. Here
 //! the call is given up then: what waits is dropped, and everybody who would send is told.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -30,6 +30,8 @@ struct Waiting {
 #[derive(Debug)]
 struct Exit {
     receiver: mpsc::Receiver<Waiting>,
+    /// Replies that the transport took.
+    taken: u64,
     given_up: bool,
     /// What the client is told if it reads after all.
     failure: Option<Status>,
@@ -60,10 +62,10 @@ pub(super) struct Replies {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NobodyReads;
 
-/// The two ends of a call; a reply may wait for `patience` to find room.
+/// The two ends of a call, which is given up when replies wait for room and none is taken for `patience`.
 pub(super) fn replies(patience: Duration) -> (ReplySender, Replies) {
     let (sender, receiver) = mpsc::channel(REPLY_BUFFER);
-    let exit = Arc::new(Mutex::new(Exit { receiver, given_up: false, failure: None }));
+    let exit = Arc::new(Mutex::new(Exit { receiver, taken: 0, given_up: false, failure: None }));
     (ReplySender { sender, exit: Arc::clone(&exit), patience }, Replies { exit })
 }
 
@@ -78,11 +80,17 @@ impl ReplySender {
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(NobodyReads),
             Err(mpsc::error::TrySendError::Full(waiting)) => waiting,
         };
-        match tokio::time::timeout(self.patience, self.sender.send(waiting)).await {
-            Ok(sent) => sent.map_err(|_closed| NobodyReads),
-            Err(_elapsed) => {
-                self.give_up();
-                Err(NobodyReads)
+        let mut sending = pin!(self.sender.send(waiting));
+        loop {
+            let before = self.exit.lock().taken;
+            match tokio::time::timeout(self.patience, sending.as_mut()).await {
+                Ok(sent) => return sent.map_err(|_closed| NobodyReads),
+                Err(_elapsed) if self.exit.lock().taken == before => {
+                    self.give_up();
+                    return Err(NobodyReads);
+                }
+                // The client reads, and others were before us.
+                Err(_elapsed) => {}
             }
         }
     }
@@ -111,6 +119,7 @@ impl tokio_stream::Stream for Replies {
         let mut exit = self.exit.lock();
         if !exit.given_up {
             let waiting = ready!(exit.receiver.poll_recv(context));
+            exit.taken += 1;
             return Poll::Ready(waiting.map(|waiting| waiting.reply));
         }
         Poll::Ready(exit.failure.take().map(Err))
@@ -139,6 +148,10 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(test)
     }
 
+    fn look<Sending: Future>(sending: Pin<&mut Sending>) -> Poll<Sending::Output> {
+        sending.poll(&mut Context::from_waker(std::task::Waker::noop()))
+    }
+
     #[test]
     fn a_call_whose_client_never_reads_is_given_up() {
         run(async {
@@ -155,6 +168,26 @@ mod tests {
             assert_eq!(sender.exit.lock().receiver.len(), 0);
             assert_eq!(replies.next().await.unwrap().unwrap_err().code(), tonic::Code::ResourceExhausted);
             assert!(replies.next().await.is_none());
+        });
+    }
+
+    #[test]
+    fn the_clock_begins_anew_with_each_reply_that_is_taken() {
+        run(async {
+            let (sender, mut replies) = replies(Duration::from_millis(1));
+            for number in 0..REPLY_BUFFER {
+                sender.send(numbered(number), None).await.unwrap();
+            }
+            let mut first = pin!(sender.send(numbered(64), None));
+            let mut second = pin!(sender.send(numbered(65), None));
+            assert!(look(first.as_mut()).is_pending() && look(second.as_mut()).is_pending());
+            assert!(replies.next().await.unwrap().is_ok());
+            assert_eq!(first.await, Ok(()));
+            // Its time is over when it is looked at next, but one was taken meanwhile; then none.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(look(second.as_mut()).is_pending());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert_eq!(look(second.as_mut()), Poll::Ready(Err(NobodyReads)));
         });
     }
 

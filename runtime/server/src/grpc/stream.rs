@@ -14,8 +14,8 @@ use hanok_protocol::v2_grpc::wire::inference::{ModelInferRequest, ModelStreamInf
 use hanok_protocol::v2_grpc::{stream_error, stream_response, to_status};
 use hanok_scheduler::{Submission, UnreadBudget};
 use tokio::task::JoinSet;
+use tonic::Streaming;
 use tonic::metadata::MetadataMap;
-use tonic::{Status, Streaming};
 
 use super::infer::{Understood, call_timeout, reply_message, understand};
 use super::replies::{NobodyReads, Replies, ReplySender, replies};

@@ -128,6 +128,12 @@ async fn answer(state: &Arc<ServerState>, request: Request<Incoming>, peer: Sock
     // The path is needed while the request is taken apart; its buffer is shared, not copied.
     let uri = request.uri().clone();
     match route(Method::from_name(request.method().as_str()), uri.path()) {
+        // Versions are digits, but for the labels that a traffic table gives a model.
+        RouteMatch::Found(route)
+            if route.version_word().is_some_and(|(model, word)| !state.traffic.knows_label(model, word)) =>
+        {
+            reply::refusal(StatusCode::NOT_FOUND, "not found")
+        }
         RouteMatch::Found(Route::Infer { model, version }) => {
             infer::answer(state, request, model, information::requested(version)).await
         }

@@ -176,6 +176,11 @@ impl Traffic {
         self.observations.get().map(ObservationSender::counts).unwrap_or_default()
     }
 
+    /// Whether `word` may stand in the place of a version of `model`.
+    pub(crate) fn knows_label(&self, model: &str, word: &str) -> bool {
+        self.router.knows_label(model, word)
+    }
+
     /// The model and version that stand for `model` in descriptions, and whether they are ready.
     ///
     /// # Errors

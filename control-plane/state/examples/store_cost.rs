@@ -1,4 +1,4 @@
-//! What the store costs: `cargo run --release -p hanok-state --example measure -- FOLDER [CONNECTION]`.
+//! What the store costs: `cargo run --release -p hanok-state --example store_cost -- FOLDER [CONNECTION]`.
 //!
 //! Measures the embedded store in FOLDER, and with the feature `postgres` also the server behind CONNECTION. The floor
 //! is what one `fdatasync` of a block costs in the same folder.
