@@ -138,6 +138,28 @@ def test_rules_go_before_weights_and_an_explicit_version_before_rules(server):
     assert unknown.status == 404
 
 
+def test_a_sequence_that_began_before_the_table_stays_where_it_is(tmp_path):
+    repository = ModelRepository(tmp_path / "models")
+    batching = "sequence_batching { max_sequence_idle_microseconds: 60000000 }\nversion_policy { all { } }"
+    repository.add("sums", "identity", inputs=INT32, max_batch_size=0, versions=(1, 2), config=batching)
+
+    def step(server, sequence, **control) -> str:
+        body = {"inputs": [{"name": "INPUT0", "datatype": "INT32", "shape": [1], "data": [1]}]}
+        body["parameters"] = {"sequence_id": sequence, "sequence_start": False, "sequence_end": False, **control}
+        reply = server.post("/v2/models/sums/infer", body)
+        assert reply.status == 200, reply
+        return reply.json()["model_version"]
+
+    with ControlledServer(repository, tmp_path / "state.sqlite") as server:
+        assert step(server, 7, sequence_start=True) == "2"
+        arms = [arm("old", 100, version=1)]
+        server.apply(resource("Traffic", "sums", arms=arms))
+        assert step(server, 8, sequence_start=True) == "1"
+        server.apply(resource("Traffic", "sums", arms=[arm("old", 0, version=1), arm("new", 100, version=2)]))
+        assert step(server, 7) == "2" and step(server, 8) == "1" and step(server, 8, sequence_end=True) == "1"
+        assert step(server, 7, sequence_end=True) == "2" and step(server, 8, sequence_start=True) == "2"
+
+
 def test_an_arm_that_is_not_there_costs_no_answer(server):
     server.apply(resource("Traffic", "stable", arms=[arm("baseline", 1, version=1), arm("gone", 99, version=9)], tell=True))
     assert {served_by(ask(server)) for _ in range(50)} == {"baseline"}

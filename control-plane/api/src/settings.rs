@@ -68,7 +68,7 @@ impl Default for ControlSettings {
     fn default() -> Self {
         Self {
             admin: AdminSettings::default(),
-            tick: Duration::from_millis(100),
+            tick: Duration::from_millis(50),
             checkpoint: Duration::from_secs(1),
             patience: Duration::from_millis(50),
             call_deadline: Duration::from_secs(5),

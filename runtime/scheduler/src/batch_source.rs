@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use hanok_backend::ServingError;
+use hanok_backend::{SequenceId, ServingError};
 use hanok_model_config::{ModelConfig, Scheduling};
 use hanok_telemetry::BatchTrigger;
 
@@ -128,6 +128,14 @@ impl BatchSource {
         match self {
             Self::Dynamic(batcher) => batcher.take(requests, trigger, now, around, taken),
             Self::Sequence(batcher) => batcher.take(instance, requests, taken),
+        }
+    }
+
+    /// Whether this sequence lives here.
+    pub(crate) fn holds_sequence(&self, id: &SequenceId) -> bool {
+        match self {
+            Self::Dynamic(_) => false,
+            Self::Sequence(batcher) => batcher.holds(id),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use hanok_backend::{ErrorCode, InferenceRequest, InferenceResponse, Model, ServingError};
+use hanok_backend::{ErrorCode, InferenceRequest, InferenceResponse, Model, SequenceId, ServingError};
 use hanok_model_config::Scheduling;
 use parking_lot::{Condvar, Mutex};
 
@@ -229,6 +229,12 @@ impl ModelScheduler {
     pub fn in_flight(&self) -> usize {
         let state = self.core.state.lock();
         state.source.len() + state.executing
+    }
+
+    /// Whether this sequence lives here: it was started and has neither ended nor been given up.
+    #[must_use]
+    pub fn holds_sequence(&self, id: &SequenceId) -> bool {
+        self.core.state.lock().source.holds_sequence(id)
     }
 
     /// False after five failures in a row, of executions by panic or of replacing an instance; true again after one

@@ -82,6 +82,11 @@ impl<T: Joins> SequenceBatcher<T> {
         self.count
     }
 
+    /// Whether this sequence has begun and has not ended.
+    pub(crate) fn holds(&self, id: &SequenceId) -> bool {
+        self.sequences.contains_key(id)
+    }
+
     /// Whether a request may enter, and with which place in a sequence.
     pub(crate) fn admit<'a>(
         &self,

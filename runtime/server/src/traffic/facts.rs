@@ -49,6 +49,13 @@ impl<'a, 'm> MessageFacts<'a, 'm> {
     }
 }
 
+impl MessageFacts<'_, '_> {
+    /// The request's place in a sequence, as the scheduler knows it.
+    pub(super) fn sequence_control(&self) -> Option<&SequenceControl> {
+        self.message?.reserved.sequence.as_ref()
+    }
+}
+
 impl RequestFacts for MessageFacts<'_, '_> {
     fn header(&self, name: &str) -> Option<&[u8]> {
         self.head.get(name)
@@ -77,7 +84,7 @@ impl RequestFacts for MessageFacts<'_, '_> {
     }
 
     fn sequence(&self) -> Option<SequenceFact<'_>> {
-        let SequenceControl { id, start, end } = self.message?.reserved.sequence.as_ref()?;
+        let SequenceControl { id, start, end } = self.sequence_control()?;
         let id = match id {
             SequenceId::Number(number) => SequenceIdFact::Number(*number),
             SequenceId::Text(text) => SequenceIdFact::Text(text),

@@ -16,12 +16,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use self::shadow_copies::ShadowCopy;
 use hanok_backend::{ErrorCode, InferenceRequest, InferenceResponse, ParameterValue, Parameters, ServingError};
-use hanok_model_config::Scheduling;
 use hanok_repository::{ModelRepository, ReadyVersion};
 use hanok_routing::observation::{Latency, Observation, ObservationReader, ObservationSender, OutcomeKind};
 use hanok_routing::observation::{StreamCounts, observation_stream};
 use hanok_routing::{
-    Arm, Decision, RequestFacts, RequestNumbers, RequestedVersion, Router, SequenceFact, ServedVersion,
+    Arm, Decision, Reason, RequestFacts, RequestNumbers, RequestedVersion, Router, SequenceFact, ServedVersion,
 };
 
 use tokio::runtime::Handle;
@@ -205,8 +204,6 @@ impl Traffic {
 
     /// The version for a request that the table has no say in; `None` when the request must be parsed and routed.
     ///
-    /// Sequences are always routed: one that lives when an entry for its model appears must not change its arm.
-    ///
     /// # Errors
     /// `NotFound`.
     pub(crate) fn direct(&self, model: &str, version: RequestedVersion<'_>) -> Option<Result<Routed, ServingError>> {
@@ -218,10 +215,7 @@ impl Traffic {
         if self.router.names(model) {
             return None;
         }
-        match self.repository.ready().version(model, number) {
-            Ok(ready) if matches!(ready.config.scheduling, Scheduling::Sequence(_)) => None,
-            found => Some(found.map(Routed::direct)),
-        }
+        Some(self.repository.ready().version(model, number).map(Routed::direct))
     }
 
     /// The version that serves a request, by the table.
@@ -236,6 +230,9 @@ impl Traffic {
     ) -> Result<Routed, ServingError> {
         let decision = self.router.route(model, version, facts);
         let mut decision = decision.map_err(|unknown| ServingError::not_found(unknown.to_string()))?;
+        if let Some(ready) = self.older_than_the_table(model, &decision, facts) {
+            return Ok(Routed::direct(ready));
+        }
         let ready = match self.ready(decision.model(model), decision.version) {
             Ok(ready) => ready,
             Err(error) if decision.arm.is_none() => return Err(error),
@@ -247,6 +244,20 @@ impl Traffic {
             self.router.resolve_sequence(model, id, ready.version);
         }
         Ok(Routed { ready, decision: Some(Box::new(decision)) })
+    }
+
+    /// The version that a sequence lives on which began before its model had an entry in the table: it stays there.
+    fn older_than_the_table(
+        &self,
+        model: &str,
+        decision: &Decision,
+        facts: &MessageFacts<'_, '_>,
+    ) -> Option<Arc<ReadyVersion>> {
+        let sequence = facts.sequence_control().filter(|sequence| !sequence.start)?;
+        if decision.arm.is_none() || decision.reason == Reason::PinnedSequence {
+            return None;
+        }
+        self.repository.ready().versions(model).into_iter().find(|ready| ready.scheduler.holds_sequence(&sequence.id))
     }
 
     fn ready(&self, model: &str, version: ServedVersion) -> Result<Arc<ReadyVersion>, ServingError> {
@@ -267,7 +278,7 @@ impl Traffic {
             self.observe(decision, absent, "", &ready, &ending);
         }
         decision.arm = Some(arm);
-        decision.reason = hanok_routing::Reason::Ejected;
+        decision.reason = Reason::Ejected;
         Some(ready)
     }
 
