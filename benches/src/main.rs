@@ -16,6 +16,7 @@ mod overload;
 mod peers_suite;
 mod record;
 mod server;
+mod suite;
 mod traffic_suite;
 
 use std::path::PathBuf;
@@ -103,8 +104,8 @@ enum Suite {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().suite {
-        Suite::Core(options) => core_suite::run(&options),
-        Suite::Traffic(options) => traffic_suite::run(&options),
+        Suite::Core(options) => suite::run("core", &core_suite::PARTS, &options),
+        Suite::Traffic(options) => suite::run("traffic", &traffic_suite::PARTS, &options),
         Suite::Peers(arguments) => peers_suite::run(&arguments),
         Suite::FloorHttp => floor_http::serve().map(|()| ExitCode::SUCCESS),
         Suite::FloorGrpc => floor_grpc::serve().map(|()| ExitCode::SUCCESS),
