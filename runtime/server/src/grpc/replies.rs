@@ -1,35 +1,39 @@
 //! Replies of one `ModelStreamInfer` call on their way to the client: bounded in number, and in the time for which none
 //! is taken.
 //!
+//! The transport makes one frame of all that waits, and does so before the client has room for it. So the replies of a
+//! frame keep their places, and what they take of the client's budget, until the transport asks for more.
+//!
 //! HTTP/2 lets a client hold a call open for ever without reading, and nothing blocks on its connection meanwhile. Here
 //! the call is given up then: what waits is dropped, and everybody who would send is told.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hanok_protocol::v2_grpc::wire::inference::ModelStreamInferResponse;
 use hanok_scheduler::UnreadShare;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
 use tonic::Status;
 
-/// Replies that wait for a client to read.
+/// Replies that wait for a client to read, those of the frame that is on its way included.
 const REPLY_BUFFER: usize = 64;
 
 pub(super) type Reply = Result<ModelStreamInferResponse, Status>;
 
-/// A reply, and what it takes of its client's budget until it is read.
-#[derive(Debug)]
-struct Waiting {
-    reply: Reply,
-    _share: Option<UnreadShare>,
-}
+/// What a reply holds until the client has room for it.
+type Place = (OwnedSemaphorePermit, Option<UnreadShare>);
 
 #[derive(Debug)]
 struct Exit {
-    receiver: mpsc::Receiver<Waiting>,
+    receiver: mpsc::UnboundedReceiver<(Reply, Place)>,
+    room: Arc<Semaphore>,
+    /// The places of the frame that the transport fills or sends.
+    frame: Vec<Place>,
+    /// Whether the transport was told that nothing more goes into this frame.
+    frame_ended: bool,
     /// Replies that the transport took.
     taken: u64,
     given_up: bool,
@@ -41,13 +45,16 @@ impl Exit {
     fn close(&mut self) {
         self.receiver.close();
         while self.receiver.try_recv().is_ok() {}
+        self.frame.clear();
+        self.room.close();
     }
 }
 
 /// Where the tasks of a call put their replies.
 #[derive(Clone, Debug)]
 pub(super) struct ReplySender {
-    sender: mpsc::Sender<Waiting>,
+    sender: mpsc::UnboundedSender<(Reply, Place)>,
+    room: Arc<Semaphore>,
     exit: Arc<Mutex<Exit>>,
     patience: Duration,
 }
@@ -64,9 +71,18 @@ pub(super) struct NobodyReads;
 
 /// The two ends of a call, which is given up when replies wait for room and none is taken for `patience`.
 pub(super) fn replies(patience: Duration) -> (ReplySender, Replies) {
-    let (sender, receiver) = mpsc::channel(REPLY_BUFFER);
-    let exit = Arc::new(Mutex::new(Exit { receiver, taken: 0, given_up: false, failure: None }));
-    (ReplySender { sender, exit: Arc::clone(&exit), patience }, Replies { exit })
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let room = Arc::new(Semaphore::new(REPLY_BUFFER));
+    let exit = Arc::new(Mutex::new(Exit {
+        receiver,
+        room: Arc::clone(&room),
+        frame: Vec::new(),
+        frame_ended: false,
+        taken: 0,
+        given_up: false,
+        failure: None,
+    }));
+    (ReplySender { sender, room, exit: Arc::clone(&exit), patience }, Replies { exit })
 }
 
 impl ReplySender {
@@ -75,16 +91,21 @@ impl ReplySender {
     /// # Errors
     /// When nobody reads any more: the call is over then.
     pub(super) async fn send(&self, reply: Reply, share: Option<UnreadShare>) -> Result<(), NobodyReads> {
-        let waiting = match self.sender.try_send(Waiting { reply, _share: share }) {
-            Ok(()) => return Ok(()),
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(NobodyReads),
-            Err(mpsc::error::TrySendError::Full(waiting)) => waiting,
-        };
-        let mut sending = pin!(self.sender.send(waiting));
+        let place = self.place().await?;
+        self.sender.send((reply, (place, share))).map_err(|_closed| NobodyReads)
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit, NobodyReads> {
+        match Arc::clone(&self.room).try_acquire_owned() {
+            Ok(place) => return Ok(place),
+            Err(TryAcquireError::Closed) => return Err(NobodyReads),
+            Err(TryAcquireError::NoPermits) => {}
+        }
+        let mut place = pin!(Arc::clone(&self.room).acquire_owned());
         loop {
             let before = self.exit.lock().taken;
-            match tokio::time::timeout(self.patience, sending.as_mut()).await {
-                Ok(sent) => return sent.map_err(|_closed| NobodyReads),
+            match tokio::time::timeout(self.patience, place.as_mut()).await {
+                Ok(place) => return place.map_err(|_closed| NobodyReads),
                 Err(_elapsed) if self.exit.lock().taken == before => {
                     self.give_up();
                     return Err(NobodyReads);
@@ -117,12 +138,28 @@ impl tokio_stream::Stream for Replies {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Reply>> {
         let mut exit = self.exit.lock();
-        if !exit.given_up {
-            let waiting = ready!(exit.receiver.poll_recv(context));
-            exit.taken += 1;
-            return Poll::Ready(waiting.map(|waiting| waiting.reply));
+        if exit.given_up {
+            return Poll::Ready(exit.failure.take().map(Err));
         }
-        Poll::Ready(exit.failure.take().map(Err))
+        if std::mem::take(&mut exit.frame_ended) {
+            exit.frame.clear();
+        }
+        match exit.receiver.poll_recv(context) {
+            Poll::Ready(Some((reply, place))) => {
+                exit.frame.push(place);
+                exit.taken += 1;
+                Poll::Ready(Some(reply))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                exit.frame_ended = true;
+                if exit.frame.len() == REPLY_BUFFER {
+                    // Nobody can put in a reply, which else wakes the transport.
+                    context.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
+        }
     }
 }
 
@@ -136,7 +173,7 @@ impl Drop for Replies {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-    use tokio_stream::StreamExt as _;
+    use tokio_stream::{Stream as _, StreamExt as _};
 
     use super::*;
 
@@ -172,22 +209,51 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_keeps_its_places_until_the_transport_asks_for_more() {
+        run(async {
+            let (sender, mut replies) = replies(Duration::from_secs(60));
+            for number in 0..REPLY_BUFFER {
+                sender.send(numbered(number), None).await.unwrap();
+            }
+            let mut further = pin!(sender.send(numbered(64), None));
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            for _reply in 0..REPLY_BUFFER {
+                assert!(Pin::new(&mut replies).poll_next(&mut context).is_ready());
+                assert!(look(further.as_mut()).is_pending());
+            }
+            // The frame ends here, and waits for the client; then the transport comes back.
+            assert!(Pin::new(&mut replies).poll_next(&mut context).is_pending());
+            assert!(look(further.as_mut()).is_pending());
+            assert!(Pin::new(&mut replies).poll_next(&mut context).is_pending());
+            assert_eq!(look(further.as_mut()), Poll::Ready(Ok(())));
+            assert!(Pin::new(&mut replies).poll_next(&mut context).is_ready());
+        });
+    }
+
+    #[test]
     fn the_clock_begins_anew_with_each_reply_that_is_taken() {
         run(async {
             let (sender, mut replies) = replies(Duration::from_millis(1));
             for number in 0..REPLY_BUFFER {
                 sender.send(numbered(number), None).await.unwrap();
             }
-            let mut first = pin!(sender.send(numbered(64), None));
-            let mut second = pin!(sender.send(numbered(65), None));
-            assert!(look(first.as_mut()).is_pending() && look(second.as_mut()).is_pending());
-            assert!(replies.next().await.unwrap().is_ok());
-            assert_eq!(first.await, Ok(()));
-            // Its time is over when it is looked at next, but one was taken meanwhile; then none.
+            let mut waiting: Vec<_> =
+                (0..=REPLY_BUFFER).map(|number| Box::pin(sender.send(numbered(number), None))).collect();
+            assert!(waiting.iter_mut().all(|one| look(one.as_mut()).is_pending()));
+            for _reply in 0..REPLY_BUFFER {
+                assert!(replies.next().await.unwrap().is_ok());
+            }
+            // The end of the frame, and the beginning of the next.
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            assert!(Pin::new(&mut replies).poll_next(&mut context).is_pending());
+            assert!(Pin::new(&mut replies).poll_next(&mut context).is_pending());
+            let mut last = waiting.pop().unwrap();
+            assert!(waiting.iter_mut().all(|one| look(one.as_mut()) == Poll::Ready(Ok(()))));
+            // Its time is over when it is looked at next, but some were taken meanwhile; then none.
             tokio::time::sleep(Duration::from_millis(10)).await;
-            assert!(look(second.as_mut()).is_pending());
+            assert!(look(last.as_mut()).is_pending());
             tokio::time::sleep(Duration::from_millis(10)).await;
-            assert_eq!(look(second.as_mut()), Poll::Ready(Err(NobodyReads)));
+            assert_eq!(look(last.as_mut()), Poll::Ready(Err(NobodyReads)));
         });
     }
 
