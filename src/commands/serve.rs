@@ -270,10 +270,7 @@ fn server_state(
             .map(Some)
             .map_err(|error| CommandError::input(format!("--{flag}: `{text}` is not a regular expression: {error}"))),
     };
-    let traffic =
-        Traffic::start(Arc::clone(repository), random_key(), tokio::runtime::Handle::current()).map_err(|error| {
-            CommandError::failed(format!("the thread of the shadow copies could not be started: {error}"))
-        })?;
+    let traffic = Traffic::new(Arc::clone(repository), random_key(), tokio::runtime::Handle::current());
     Ok(ServerState {
         repository: Arc::clone(repository),
         traffic: Arc::new(traffic),

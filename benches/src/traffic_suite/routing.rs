@@ -11,6 +11,10 @@ use crate::{Options, Problem};
 
 /// Share of the canary in the weights figure, in percent.
 const CANARY: f64 = 12.5;
+/// Length of one slice of the cost figure.
+const SLICE_SECONDS: f64 = 0.5;
+/// Slices forth and back of one round.
+const SLICES_PER_ROUND: u32 = 8;
 /// Requests of the weights figure.
 const REQUESTS: f64 = 1_000_000.0;
 /// Tables of the swap figure.
@@ -18,7 +22,7 @@ const SWAPS: u32 = 1_000;
 
 fn repository(name: &str) -> Result<ModelRepository, Problem> {
     let repository = ModelRepository::new(name)?;
-    for model in ["plain", "split"] {
+    for model in ["plain", "same", "split", "watched"] {
         repository.add_identity(model, BINARY_WIDTH, "max_batch_size: 64\ndynamic_batching { }\n")?;
         repository.add_version(model, 2)?;
     }
@@ -26,11 +30,22 @@ fn repository(name: &str) -> Result<ModelRepository, Problem> {
 }
 
 fn split(canary: f64) -> Value {
+    traffic("split", 1, canary)
+}
+
+fn traffic(model: &str, baseline: u64, canary: f64) -> Value {
     let arms = json!([
-        { "name": "baseline", "version": 1, "weight": 100.0 - canary },
+        { "name": "baseline", "version": baseline, "weight": 100.0 - canary },
         { "name": "canary", "version": 2, "weight": canary },
     ]);
-    resource("Traffic", "split", &json!({ "arms": arms }))
+    resource("Traffic", model, &json!({ "arms": arms }))
+}
+
+/// Only compares, so that the weights stay.
+fn watch(model: &str) -> Value {
+    let metrics = json!([{ "name": "latency", "source": "latency_milliseconds", "better": "lower" }]);
+    let experiment = json!({ "traffic": model, "control": "baseline", "metrics": metrics });
+    resource("Experiment", model, &experiment)
 }
 
 fn load(controlled: &Controlled, model: &'static str, arguments: &[&str]) -> Result<Load<'static>, Problem> {
@@ -42,48 +57,66 @@ fn load(controlled: &Controlled, model: &'static str, arguments: &[&str]) -> Res
     })
 }
 
+/// What is measured beside a model without a table, on the same server.
+const BESIDE: [&str; 3] = ["same", "split", "watched"];
+
 /// Server CPU and p99 with a table over those without, on the same server.
+///
+/// The figure that routing is judged by has two arms of one version, so that nothing differs but the routing. Two versions
+/// also divide the batches, which is told beside it, as is what an experiment costs that watches every request. Slices are
+/// short and alternate, forth and back: a machine that grows slower meanwhile slows all alike.
 pub(super) fn cost(options: &Options) -> Vec<Figure> {
-    let rounds = || -> Result<Vec<(Measured, Measured)>, Problem> {
+    let slices = || -> Result<Vec<[Measured; 4]>, Problem> {
         let (repository, state) = (repository("routing")?, StateFolder::new("routing")?);
         let controlled = Controlled::start(options, repository.path(), &state)?;
-        controlled.apply(&[split(CANARY)])?;
+        controlled.apply(&[
+            split(CANARY),
+            traffic("same", 2, CANARY),
+            traffic("watched", 2, CANARY),
+            watch("watched"),
+        ])?;
+        let short = Options { seconds: SLICE_SECONDS, ..options.clone() };
         let run = |model| {
-            let levels =
-                measure(options, &load(&controlled, model, &["--concurrency", "8", "--encoding", "binary"])?, false)?;
-            levels.first().copied().ok_or_else(|| "no level was measured".to_owned())
+            let load = load(&controlled, model, &["--concurrency", "8", "--encoding", "binary"])?;
+            measure(&short, &load, false)?.first().copied().ok_or_else(|| "no level was measured".to_owned())
         };
-        let mut rounds = Vec::new();
-        for round in 0..options.rounds {
-            eprintln!("  round {} of {}", round + 1, options.rounds);
-            // Plain, split, split, plain: a machine that grows slower meanwhile slows both alike.
-            let (first, second, third, fourth) = (run("plain")?, run("split")?, run("split")?, run("plain")?);
-            rounds.push((mean(first, fourth), mean(second, third)));
+        let mut slices = Vec::new();
+        for round in 0..options.rounds * SLICES_PER_ROUND {
+            eprint!("\r  slice {} of {}", round + 1, options.rounds * SLICES_PER_ROUND);
+            let order = ["plain", BESIDE[0], BESIDE[1], BESIDE[2]];
+            let forth = order.iter().map(|model| run(model)).collect::<Result<Vec<_>, _>>()?;
+            let back = order.iter().rev().map(|model| run(model)).collect::<Result<Vec<_>, _>>()?;
+            slices.push(std::array::from_fn(|model| mean(forth[model], back[order.len() - 1 - model])));
         }
-        Ok(rounds)
+        eprintln!();
+        Ok(slices)
     };
-    let cpu = "server CPU that routing adds to a request, concurrency 8";
-    let tail = "p99 with a split over p99 without, concurrency 8";
-    match rounds() {
-        Ok(rounds) => vec![
-            Figure::of(
-                cpu,
-                "us",
-                Target::AtMost(1.0),
-                rounds.iter().map(|(plain, split)| split.cpu_us - plain.cpu_us).collect(),
-            ),
-            Figure::of(
-                tail,
-                "",
-                Target::AtMost(1.1),
-                rounds.iter().map(|(plain, split)| split.p99_us / plain.p99_us).collect(),
-            ),
-        ],
-        Err(problem) => vec![
-            Figure::skipped(cpu, "us", Target::AtMost(1.0), &problem),
-            Figure::skipped(tail, "", Target::AtMost(1.1), &problem),
-        ],
+    let names = [
+        "two arms of one version",
+        "two arms of two versions, whose batches are smaller",
+        "two arms that an experiment watches",
+    ];
+    let targets = |limit: f64| [Target::AtMost(limit), Target::Information, Target::Information];
+    let slices = slices();
+    let mut figures = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let (cpu, tail) = (
+            format!("server CPU that routing adds, concurrency 8: {name}"),
+            format!("p99 with a table over p99 without, concurrency 8: {name}"),
+        );
+        let (cpu_target, tail_target) = (targets(1.0)[index], targets(1.1)[index]);
+        figures.extend(match &slices {
+            Ok(slices) => {
+                let added = slices.iter().map(|slice| slice[index + 1].cpu_us - slice[0].cpu_us).collect();
+                let tails = slices.iter().map(|slice| slice[index + 1].p99_us / slice[0].p99_us).collect();
+                [Figure::of(cpu, "us", cpu_target, added), Figure::of(tail, "", tail_target, tails)]
+            }
+            Err(problem) => {
+                [Figure::skipped(cpu, "us", cpu_target, problem), Figure::skipped(tail, "", tail_target, problem)]
+            }
+        });
     }
+    figures
 }
 
 fn mean(one: Measured, other: Measured) -> Measured {

@@ -54,8 +54,6 @@ pub struct ControlSettings {
     pub patience: Duration,
     /// Longest time that a call of a runtime may take in all.
     pub call_deadline: Duration,
-    /// Hand every request with an id to the join of outcomes, not only those of models whose judges read labels.
-    pub record_all_served: bool,
     /// How much of the journal and of the joined pairs is kept.
     pub retention: Retention,
     /// Only act while holding a lease: for several replicas on one PostgreSQL store.
@@ -72,7 +70,6 @@ impl Default for ControlSettings {
             checkpoint: Duration::from_secs(1),
             patience: Duration::from_millis(50),
             call_deadline: Duration::from_secs(5),
-            record_all_served: false,
             retention: Retention { max_age_millis: 90 * 86_400_000, max_bytes: 1 << 30, max_unread: 1_000_000 },
             lease: None,
             clock: system_clock(),

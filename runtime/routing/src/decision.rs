@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 use thiserror::Error;
 
-use crate::ServedVersion;
+use crate::{SampledShadows, ServedVersion};
 
 /// One arm of a public model: who it is and whom it sends requests to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,8 +72,10 @@ pub struct Decision {
     pub sticky_key_hash: u64,
     /// Whether the answer should say which arm and version served.
     pub tell: bool,
+    /// Whether somebody reads what becomes of the request.
+    pub observed: bool,
     /// Who gets a copy.
-    pub shadows: SmallVec<[Arc<ShadowTarget>; 4]>,
+    pub shadows: SampledShadows,
 }
 
 impl Decision {
@@ -88,7 +89,8 @@ impl Decision {
             table_version,
             sticky_key_hash: 0,
             tell,
-            shadows: SmallVec::new(),
+            observed: false,
+            shadows: SampledShadows::default(),
         }
     }
 

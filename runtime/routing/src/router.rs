@@ -109,6 +109,7 @@ impl Router {
             && let Some(mut decision) = self.pins.follow(key, now, sequence.end)
         {
             decision.reason = Reason::PinnedSequence;
+            decision.observed = entry.is_some_and(CompiledModel::is_observed);
             // A candidate that the table dropped gets no more copies.
             decision.shadows.retain(|shadow| entry.is_some_and(|entry| entry.shadows(shadow)));
             return decision;

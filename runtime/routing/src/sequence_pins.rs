@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::assignment_hash::sequence_fingerprint;
-use crate::{Decision, SequenceIdFact, ServedVersion};
+use crate::{Decision, SampledShadows, SequenceIdFact, ServedVersion};
 
 /// Locks that share the work.
 const SHARDS: usize = 64;
@@ -134,7 +134,7 @@ impl SequencePins {
         if shard.pins.len() >= self.capacity_per_shard && !self.sweep(&mut shard, now) {
             self.refused.fetch_add(1, Relaxed);
             // Without a pin a later request could begin or end the copying midway.
-            decision.shadows.clear();
+            decision.shadows = SampledShadows::default();
             return decision;
         }
         shard.pins.insert(key.0, Pin { decision: decision.clone(), last_used_microseconds: now });

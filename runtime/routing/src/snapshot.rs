@@ -6,8 +6,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::allocation::buckets;
 use crate::arm_health::ModelHealth;
 use crate::assignment_hash::{BUCKETS, bucket, key_hash, salt_seed};
@@ -18,8 +16,8 @@ use crate::shadow_sampling::is_sampled;
 use crate::validation::Problem;
 use crate::version_name::is_latest;
 use crate::{
-    ModelTraffic, RequestFacts, RequestedVersion, SequenceFact, ServedVersion, ShadowTargetDeclaration, Sticky,
-    TrafficTable, VersionName,
+    ModelTraffic, RequestFacts, RequestedVersion, SampledShadows, SequenceFact, ServedVersion, ShadowTargetDeclaration,
+    Sticky, TrafficTable, VersionName,
 };
 
 /// A compiled table.
@@ -40,15 +38,12 @@ pub(crate) struct CompiledModel {
     sticky: Sticky,
     seed: u64,
     labels: BTreeMap<String, u64>,
-    shadows: Box<[CompiledShadow]>,
+    shadows: Arc<[Arc<ShadowTarget>]>,
+    /// Share in basis points of every shadow.
+    shadow_shares: Box<[u16]>,
     health: ModelHealth,
     tell: bool,
-}
-
-#[derive(Debug)]
-struct CompiledShadow {
-    target: Arc<ShadowTarget>,
-    share_basis_points: u16,
+    observed: bool,
 }
 
 impl Snapshot {
@@ -136,9 +131,9 @@ impl CompiledModel {
             };
             let compare = declared.compare.as_str().into();
             let target = Arc::new(ShadowTarget { public_model: public.into(), model, version, compare });
-            Some(CompiledShadow { target, share_basis_points: declared.share_basis_points })
+            Some((target, declared.share_basis_points))
         };
-        let shadows = traffic.shadow.iter().filter_map(shadow).collect();
+        let (shadows, shadow_shares): (Vec<_>, Vec<_>) = traffic.shadow.iter().filter_map(shadow).unzip();
         let health = ModelHealth::new(arms.len());
         if let (Some(before), true) = (before, traffic.outlier_ejection.is_some()) {
             for (index, arm) in arms.iter().enumerate() {
@@ -157,12 +152,19 @@ impl CompiledModel {
             seed: salt_seed(traffic.salt.as_deref().unwrap_or(public).as_bytes()),
             labels: traffic.labels.clone(),
             tell: traffic.tell,
+            observed: !traffic.unobserved || traffic.outlier_ejection.is_some(),
             arms,
             rules,
             sticky,
-            shadows,
+            shadows: shadows.into(),
+            shadow_shares: shadow_shares.into(),
             health,
         }
+    }
+
+    /// Whether somebody reads what becomes of this model's requests.
+    pub(crate) const fn is_observed(&self) -> bool {
+        self.observed
     }
 
     /// Whether answers of this model tell who served.
@@ -177,7 +179,7 @@ impl CompiledModel {
 
     /// Whether this entry still copies to `target`.
     pub(crate) fn shadows(&self, target: &ShadowTarget) -> bool {
-        self.shadows.iter().any(|shadow| *shadow.target == *target)
+        self.shadows.iter().any(|shadow| **shadow == *target)
     }
 
     fn sticky_hash<F: RequestFacts + ?Sized>(&self, facts: &F, sequence: Option<&SequenceFact<'_>>) -> Option<u64> {
@@ -216,7 +218,7 @@ impl CompiledModel {
         };
         let arm = &self.arms[index];
         let shadows = if self.shadows.is_empty() {
-            SmallVec::new()
+            SampledShadows::default()
         } else {
             let number =
                 sequence.map_or_else(|| facts.number(), |sequence| key_hash(self.seed, sequence.id.key().as_bytes()));
@@ -231,17 +233,18 @@ impl CompiledModel {
             // 0 means none; one key in 2^64 gives way.
             sticky_key_hash: sticky.map_or(0, |hash| hash.max(1)),
             tell: self.tell,
+            observed: self.observed,
             shadows,
         }
     }
 
     /// Shadows that take the request; none is a copy for who serves it anyway.
-    fn sampled_shadows(&self, arm: &Arm, number: u64) -> SmallVec<[Arc<ShadowTarget>; 4]> {
-        let sampled = self.shadows.iter().enumerate().filter(|(position, shadow)| {
-            let same = shadow.target.model == arm.model && shadow.target.version == arm.version;
-            !same && is_sampled(number, *position, shadow.share_basis_points)
-        });
-        sampled.map(|(_, shadow)| Arc::clone(&shadow.target)).collect()
+    fn sampled_shadows(&self, arm: &Arm, number: u64) -> SampledShadows {
+        SampledShadows::choose(&self.shadows, |position| {
+            let shadow = &self.shadows[position];
+            let same = shadow.model == arm.model && shadow.version == arm.version;
+            !same && is_sampled(number, position, self.shadow_shares[position])
+        })
     }
 }
 

@@ -49,6 +49,10 @@ pub struct ModelTraffic {
     /// Whether answers say which arm and version served.
     #[serde(default)]
     pub tell: bool,
+    /// Nobody reads what becomes of the requests: no observation is made of them. Counts by arm are kept all the same.
+    /// Without effect where there is `outlier_ejection`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unobserved: bool,
     /// Which buckets each arm holds, as runs from bucket 0 up; the canonical allocation where empty. Written by
     /// [`TrafficTable::carry_allocations_from`], not by hand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

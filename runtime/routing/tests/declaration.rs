@@ -227,6 +227,6 @@ fn shadows_copy_what_others_serve() {
     let stable = PlainFacts { number: 9_000, ..PlainFacts::default() };
     let decision = router.route("fraud", RequestedVersion::Any, &stable).unwrap();
     assert_eq!(decision.shadows.len(), 1, "the share of the second is 0");
-    let shadow = &decision.shadows[0];
+    let shadow = decision.shadows.iter().next().unwrap();
     assert_eq!((&*shadow.model, shadow.version, &*shadow.compare), ("fraud", ServedVersion::Number(4), "scores"));
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use hanok_routing::arm_health::OutlierPolicy;
 use hanok_routing::{
     Arm, ArmDeclaration, Decision, ModelTraffic, PinCounts, PinLimits, PlainFacts, Reason, RequestedVersion, Router,
     SequenceFact, SequenceIdFact, ServedVersion, ShadowDeclaration, ShadowTargetDeclaration, Sticky, TrafficTable,
@@ -207,4 +208,24 @@ proptest! {
         }
         prop_assert!(router.pin_counts().live >= live.len() as u64);
     }
+}
+
+#[test]
+fn a_sequence_is_observed_as_soon_as_somebody_reads() {
+    let router = Router::new(LIMITS);
+    let table = |version, unobserved| {
+        let mut table = two_arms(version, 5_000);
+        table.models.values_mut().for_each(|entry| entry.unobserved = unobserved);
+        table
+    };
+    set(&router, table(1, true));
+    assert!(!send(&router, ID, true, false, 0).observed);
+    set(&router, table(2, false));
+    let next = send(&router, ID, false, false, 1);
+    assert_eq!((next.observed, next.reason), (true, Reason::PinnedSequence));
+    // Arms that may be ejected are always observed: that is how it is known that they fail.
+    let mut guarded = table(3, true);
+    guarded.models.values_mut().for_each(|entry| entry.outlier_ejection = Some(OutlierPolicy::default()));
+    set(&router, guarded);
+    assert!(send(&router, ID, false, false, 2).observed);
 }

@@ -3,7 +3,7 @@
 //! The invariant: each request that reaches a model is counted exactly once, as a success or as a failure with its
 //! reason, also when its caller goes away.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use hanok_backend::{ErrorCode, InferenceRequest, InferenceResponse, ServingError};
 use hanok_routing::observation::{Latency, OutcomeKind};
@@ -11,7 +11,7 @@ use hanok_scheduler::{ResponseFuture, Submission};
 use hanok_telemetry::{FailureReason, SuccessRecord};
 
 use crate::Limits;
-use crate::traffic::{Ending, Routed, Traffic, outcome_of};
+use crate::traffic::{Ending, Routed, Traffic, outcome_of, since_epoch};
 
 /// Deadlines nearer than this get a timer of their own.
 const TIMED_WAIT: Duration = Duration::from_secs(60);
@@ -92,7 +92,7 @@ impl<'a> Outcome<'a> {
             return;
         }
         let timing = response.timing;
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let finished = since_epoch();
         let total_ns = self.elapsed_ns();
         self.routed.ready.statistics.record_success(&SuccessRecord {
             total_ns,
@@ -100,7 +100,7 @@ impl<'a> Outcome<'a> {
             compute_input_ns: timing.compute_input_ns,
             compute_infer_ns: timing.compute_infer_ns,
             compute_output_ns: timing.compute_output_ns,
-            finished_epoch_ms: u64::try_from(epoch.as_millis()).unwrap_or(u64::MAX),
+            finished_epoch_ms: u64::try_from(finished.as_millis()).unwrap_or(u64::MAX),
         });
         if self.routed.decision.is_some() {
             let compute_ns = timing.compute_input_ns + timing.compute_infer_ns + timing.compute_output_ns;
@@ -109,7 +109,7 @@ impl<'a> Outcome<'a> {
                 queue_microseconds: timing.queue_ns / 1000,
                 compute_microseconds: compute_ns / 1000,
             };
-            self.tell(OutcomeKind::Success, latency);
+            self.tell(&Ending { outcome: OutcomeKind::Success, latency, finished });
         }
     }
 
@@ -123,15 +123,16 @@ impl<'a> Outcome<'a> {
             tracing::warn!(request_id = self.id, model, version, %error, "a request failed");
         }
         ready.statistics.record_failure(failure_reason(error.code()), self.elapsed_ns());
-        self.tell(outcome_of(error.code()), self.total());
+        self.tell_failure(outcome_of(error.code()));
     }
 
-    fn total(&self) -> Latency {
-        Latency { total_microseconds: self.elapsed_ns() / 1000, ..Latency::default() }
+    fn tell_failure(&self, outcome: OutcomeKind) {
+        let latency = Latency { total_microseconds: self.elapsed_ns() / 1000, ..Latency::default() };
+        self.tell(&Ending { outcome, latency, finished: since_epoch() });
     }
 
-    fn tell(&self, outcome: OutcomeKind, latency: Latency) {
-        self.traffic.finished(self.routed, self.id, &Ending { outcome, latency });
+    fn tell(&self, ending: &Ending) {
+        self.traffic.finished(self.routed, self.id, ending);
     }
 
     fn elapsed_ns(&self) -> u64 {
@@ -143,7 +144,7 @@ impl Drop for Outcome<'_> {
     fn drop(&mut self) {
         if !self.settled {
             self.routed.ready.statistics.record_failure(FailureReason::Canceled, self.elapsed_ns());
-            self.tell(OutcomeKind::Cancelled, self.total());
+            self.tell_failure(OutcomeKind::Cancelled);
         }
     }
 }

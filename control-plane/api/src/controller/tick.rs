@@ -11,6 +11,7 @@ use super::error::ControlError;
 use super::judge::{CheckedPlan, Judge, ReadPosition, ReadPositions, StoredBody, position_of};
 use super::state::{ArmWeights, Controller, KnownWeights};
 use super::{events, feed, unit_segment};
+use crate::declared::TrafficSpec;
 use crate::plan::StoredTable;
 use crate::port::{RecordBatch, RequestRecord, RuntimeRecord};
 
@@ -153,9 +154,13 @@ impl Controller {
 
     /// Hands requests that outcomes may be reported for over to the store. What it has no room for is counted.
     fn record_served(&mut self, batch: &RecordBatch) -> Result<(), ControlError> {
-        let all = self.settings.record_all_served;
+        let joined = |(name, traffic): (&str, &TrafficSpec)| {
+            traffic.join_outcomes.then(|| traffic.public_model(name).to_owned())
+        };
+        let joined: Vec<String> = self.declared.set.traffics().filter_map(joined).collect();
         let wanted = |model: &str| {
-            all || self.judges.values().any(|judge| judge.reads_outcomes() && judge.stored.model == model)
+            joined.iter().any(|joined| joined == model)
+                || self.judges.values().any(|judge| judge.reads_outcomes() && judge.stored.model == model)
         };
         let rows: Vec<ServedRequest> = batch
             .records

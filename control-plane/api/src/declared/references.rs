@@ -57,7 +57,7 @@ fn check_tables(findings: &mut Findings<'_>, set: &DeclaredSet) {
             findings.add(ResourceKind::Traffic, name, "spec.model".to_owned(), message);
             continue;
         }
-        table.models.insert(public.clone(), traffic.entry(name).0);
+        table.models.insert(public.clone(), traffic.entry(name, set.is_watched(name)).0);
         names.insert(public, name);
     }
     for problem in table.problems() {

@@ -173,6 +173,16 @@ impl DeclaredSet {
         })
     }
 
+    /// Whether a rollout, experiment or bandit is about the traffic of this name.
+    pub(crate) fn is_watched(&self, traffic: &str) -> bool {
+        self.iter().any(|(_, _, spec)| match spec {
+            Spec::Rollout(spec) => spec.traffic == traffic,
+            Spec::Experiment(spec) => spec.traffic == traffic,
+            Spec::Bandit(spec) => spec.traffic == traffic,
+            Spec::Traffic(_) | Spec::Comparison(_) => false,
+        })
+    }
+
     pub(crate) fn comparisons(&self) -> impl Iterator<Item = (&str, &ComparisonRules)> {
         self.iter().filter_map(|(_, name, spec)| match spec {
             Spec::Comparison(rules) => Some((name, rules)),

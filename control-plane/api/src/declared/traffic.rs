@@ -43,6 +43,9 @@ pub struct TrafficSpec {
     /// Whether answers say which arm and version served.
     #[serde(default)]
     pub tell: bool,
+    /// Whether requests are kept for the outcomes that are reported for them, also while no judge reads labels.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub join_outcomes: bool,
 }
 
 /// One arm.
@@ -92,8 +95,11 @@ impl TrafficSpec {
     }
 
     /// The entry of the traffic table, and the comparisons that only it names.
-    pub(crate) fn entry(&self, name: &str) -> (ModelTraffic, Vec<(String, ComparisonRules)>) {
+    ///
+    /// It is observed when a judge watches it (`watched`), or its outcomes are joined.
+    pub(crate) fn entry(&self, name: &str, watched: bool) -> (ModelTraffic, Vec<(String, ComparisonRules)>) {
         let public = self.public_model(name);
+        let observed = watched || self.join_outcomes;
         let mut comparisons = Vec::new();
         let mut shadow = Vec::new();
         for (index, declared) in self.shadow.iter().enumerate() {
@@ -120,6 +126,7 @@ impl TrafficSpec {
             shadow,
             outlier_ejection: self.outlier_ejection.clone(),
             tell: self.tell,
+            unobserved: !observed,
             allocation: Vec::new(),
         };
         (entry, comparisons)

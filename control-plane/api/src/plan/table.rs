@@ -53,7 +53,7 @@ pub(crate) fn derive(
     let mut table = TrafficTable { version, models: BTreeMap::new() };
     let mut comparisons = Comparisons::new();
     for (name, traffic) in set.traffics() {
-        let (mut entry, own) = traffic.entry(name);
+        let (mut entry, own) = traffic.entry(name, set.is_watched(name));
         comparisons.extend(own);
         if let Some(weights) = overlays.get(name) {
             overlay(&mut entry, weights);

@@ -211,3 +211,30 @@ async fn a_person_may_pause_resume_promote_and_abort() {
     assert_eq!(order("abort").await.code(), "refused");
     assert_eq!(bench.call("POST", "/v1/rollouts/none/pause", &[], "").await.code(), "not-found");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_kept_for_outcomes_where_the_traffic_says_so() {
+    let bench = Bench::start().await;
+    let unobserved = || bench.runtime.is_unobserved("flight_delay");
+    bench.apply(TRAFFIC).await;
+    bench.runtime.serve("flight_delay", 50, bench.now(), Some("before"), &|_| (0.0, 1));
+    bench.pass(600).await;
+    assert!(unobserved(), "nobody reads what becomes of the requests");
+    assert_eq!(bench.get("/v1/outcomes").await["served"], 0);
+    bench.apply(&format!("{TRAFFIC}  join_outcomes: true\n")).await;
+    bench.runtime.serve("flight_delay", 50, bench.now(), Some("kept"), &|_| (0.0, 1));
+    bench.pass(600).await;
+    assert!(!unobserved());
+    let outcome = "{\"request_id\": \"kept-7\", \"metric\": \"missed\", \"value\": 1}";
+    let receipt = bench.call("POST", "/v1/outcomes", &[], outcome).await.json();
+    assert_eq!(receipt["receipts"][0]["status"], "joined");
+    assert_eq!(bench.get("/v1/outcomes").await["served"], 50);
+    // A judge that reads no labels has requests observed, not kept.
+    bench.apply(TRAFFIC).await;
+    assert!(unobserved());
+    bench.apply(&rollout("r", &[50.0], 100_000)).await;
+    bench.runtime.serve("flight_delay", 50, bench.now(), Some("judged"), &|_| (0.0, 1));
+    bench.pass(600).await;
+    assert!(!unobserved());
+    assert_eq!(bench.get("/v1/outcomes").await["served"], 50);
+}

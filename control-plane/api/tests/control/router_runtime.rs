@@ -71,6 +71,9 @@ impl RouterRuntime {
             let (failure, latency) = behaviour(&arm);
             let failed = (self.draw() >> 11) as f64 / ((1_u64 << 53) as f64) < failure;
             *served.entry(arm).or_default() += 1;
+            if !decision.observed {
+                continue;
+            }
             batch.push(Observation {
                 request_id: prefix.map_or_else(String::new, |prefix| format!("{prefix}-{index}")).into(),
                 model: decision.model(model).into(),
@@ -93,6 +96,11 @@ impl RouterRuntime {
         let health = changes.iter().map(|change| RuntimeRecord::Health(HealthRecord::of(change, now * 1_000)));
         self.records.extend(health);
         served
+    }
+
+    /// Whether nobody reads what becomes of the requests for `model`.
+    pub(crate) fn is_unobserved(&self, model: &str) -> bool {
+        self.router.tables().in_force().table().models[model].unobserved
     }
 
     /// Weight in force of an arm, in basis points.

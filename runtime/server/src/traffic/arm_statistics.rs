@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
+use foldhash::fast::FixedState;
 use hanok_routing::Arm;
 use hanok_routing::observation::OutcomeKind;
 use hanok_telemetry::{LatencyHistogram, LatencySnapshot};
@@ -32,8 +33,24 @@ struct Counters {
     latency: LatencyHistogram,
 }
 
-/// The arms of each public model.
-type ByModel = HashMap<Box<str>, Vec<Arc<Counters>>>;
+/// The arms of each public model. Only operators put names in: nobody gains by making them collide.
+#[derive(Clone, Debug, Default)]
+struct ByModel(HashMap<Box<str>, Vec<Arc<Counters>>, FixedState>);
+
+impl ByModel {
+    /// Counts for an arm that is known; whether it is.
+    fn record(&self, arm: &Arm, ending: &Ending) -> bool {
+        let known = self.0.get(&arm.public_model).into_iter().flatten();
+        let Some(counters) = known.into_iter().find(|counters| counters.arm == arm.name) else { return false };
+        if let Some(index) = OUTCOMES.iter().position(|(outcome, _)| *outcome == ending.outcome) {
+            counters.outcomes[index].fetch_add(1, Relaxed);
+        }
+        if ending.outcome == OutcomeKind::Success {
+            counters.latency.record(ending.latency.total_microseconds.saturating_mul(1000));
+        }
+        true
+    }
+}
 
 /// Counts of every arm that served.
 #[derive(Debug, Default)]
@@ -56,23 +73,13 @@ pub struct ArmCounts {
 
 impl ArmStatistics {
     pub(super) fn record(&self, arm: &Arm, ending: &Ending) {
-        let Some(counters) = self.counters(arm) else { return };
-        if let Some(index) = OUTCOMES.iter().position(|(outcome, _)| *outcome == ending.outcome) {
-            counters.outcomes[index].fetch_add(1, Relaxed);
-        }
-        if ending.outcome == OutcomeKind::Success {
-            counters.latency.record(ending.latency.total_microseconds.saturating_mul(1000));
+        if !self.arms.load().record(arm, ending) {
+            self.add(arm);
+            self.arms.load().record(arm, ending);
         }
     }
 
-    fn counters(&self, arm: &Arm) -> Option<Arc<Counters>> {
-        let find = |arms: &ByModel| {
-            let known = arms.get(&arm.public_model)?;
-            known.iter().find(|counters| counters.arm == arm.name).map(Arc::clone)
-        };
-        if let Some(counters) = find(&self.arms.load()) {
-            return Some(counters);
-        }
+    fn add(&self, arm: &Arm) {
         let added = Arc::new(Counters {
             public_model: arm.public_model.clone(),
             arm: arm.name.clone(),
@@ -80,15 +87,14 @@ impl ArmStatistics {
             latency: LatencyHistogram::default(),
         });
         self.arms.rcu(|arms| {
-            let mut next = HashMap::clone(arms);
-            let full = next.values().map(Vec::len).sum::<usize>() >= MOST_ARMS;
-            let known = next.entry(arm.public_model.clone()).or_default();
+            let mut next = ByModel::clone(arms);
+            let full = next.0.values().map(Vec::len).sum::<usize>() >= MOST_ARMS;
+            let known = next.0.entry(arm.public_model.clone()).or_default();
             if !full && known.iter().all(|counters| counters.arm != arm.name) {
                 known.push(Arc::clone(&added));
             }
             next
         });
-        find(&self.arms.load())
     }
 
     /// The counts at this moment, by model and arm.
@@ -97,6 +103,7 @@ impl ArmStatistics {
         let mut all: Vec<ArmCounts> = self
             .arms
             .load()
+            .0
             .values()
             .flatten()
             .map(|counters| ArmCounts {

@@ -12,7 +12,7 @@ mod shadow_statistics;
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use self::shadow_copies::ShadowCopy;
 use hanok_backend::{ErrorCode, InferenceRequest, InferenceResponse, ParameterValue, Parameters, ServingError};
@@ -30,8 +30,14 @@ pub(crate) use facts::{MessageFacts, RequestHead};
 pub use shadow_runner::ShadowRunner;
 pub use shadow_statistics::{ComparedCopy, ShadowReport};
 
-/// Observations that wait for their reader at most; those beyond are dropped and counted.
-const OBSERVATIONS: usize = 1 << 16;
+/// Observations of one thread that wait for their reader at most; those beyond are dropped and counted. Few enough that
+/// the ring stays in a core's cache, enough for ten times a core's requests between two looks of the reader.
+const OBSERVATIONS: usize = 1 << 13;
+
+/// The time since the epoch.
+pub(crate) fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
 
 /// The traffic of one process.
 pub struct Traffic {
@@ -62,7 +68,7 @@ pub(crate) struct Routed {
     /// Who serves.
     pub(crate) ready: Arc<ReadyVersion>,
     /// What the table decided; `None` for a model that it does not name.
-    pub(crate) decision: Option<Box<Decision>>,
+    pub(crate) decision: Option<Decision>,
 }
 
 impl Routed {
@@ -106,24 +112,24 @@ impl Routed {
 pub(crate) struct Ending {
     pub(crate) outcome: OutcomeKind,
     pub(crate) latency: Latency,
+    /// When it ended, since the epoch.
+    pub(crate) finished: Duration,
 }
 
 impl Traffic {
     /// An empty table over `repository`; `timers` is the runtime whose timers end waits. `key` seeds the numbers by which requests without a key are assigned.
-    ///
-    /// # Errors
-    /// When the shadow's thread cannot be started.
-    pub fn start(repository: Arc<ModelRepository>, key: u64, timers: Handle) -> std::io::Result<Self> {
-        Ok(Self {
+    #[must_use]
+    pub fn new(repository: Arc<ModelRepository>, key: u64, timers: Handle) -> Self {
+        Self {
             router: Router::default(),
             numbers: RequestNumbers::new(key),
             started: Instant::now(),
-            shadows: ShadowRunner::start(Arc::clone(&repository), timers)?,
+            shadows: ShadowRunner::new(Arc::clone(&repository), timers),
             repository,
             arms: ArmStatistics::default(),
             observations: OnceLock::new(),
             further_metrics: OnceLock::new(),
-        })
+        }
     }
 
     /// The table and who decides by it.
@@ -162,7 +168,7 @@ impl Traffic {
         let mut begun = None;
         self.observations.get_or_init(|| {
             let rings = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-            let (sender, reader) = observation_stream(rings, OBSERVATIONS);
+            let (sender, reader) = observation_stream(rings, rings * OBSERVATIONS);
             begun = Some(reader);
             sender
         });
@@ -243,7 +249,7 @@ impl Traffic {
         {
             self.router.resolve_sequence(model, id, ready.version);
         }
-        Ok(Routed { ready, decision: Some(Box::new(decision)) })
+        Ok(Routed { ready, decision: Some(decision) })
     }
 
     /// The version that a sequence lives on which began before its model had an entry in the table: it stays there.
@@ -274,7 +280,8 @@ impl Traffic {
             Some((Arc::clone(arm), ready))
         })?;
         if let Some(absent) = absent {
-            let ending = Ending { outcome: OutcomeKind::ServerError, latency: Latency::default() };
+            let ending =
+                Ending { outcome: OutcomeKind::ServerError, latency: Latency::default(), finished: since_epoch() };
             self.observe(decision, absent, "", &ready, &ending);
         }
         decision.arm = Some(arm);
@@ -304,8 +311,10 @@ impl Traffic {
 
     fn observe(&self, decision: &Decision, arm: Arc<Arm>, request_id: &str, ready: &ReadyVersion, ending: &Ending) {
         self.arms.record(&arm, ending);
+        if !decision.observed {
+            return;
+        }
         let Some(observations) = self.observations.get() else { return };
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         observations.push(Observation {
             request_id: request_id.into(),
             arm: Some(arm),
@@ -317,7 +326,7 @@ impl Traffic {
             sticky_key_hash: decision.sticky_key_hash,
             outcome: ending.outcome,
             latency: ending.latency,
-            finished_microseconds: u64::try_from(epoch.as_micros()).unwrap_or(u64::MAX),
+            finished_microseconds: u64::try_from(ending.finished.as_micros()).unwrap_or(u64::MAX),
         });
     }
 

@@ -8,7 +8,7 @@ use hanok_backend::{InferenceRequest, OutputTensor, ServingError};
 use hanok_model_config::{ModelConfig, Scheduling};
 use hanok_protocol::{InferMessage, MessageInput, ReservedParameters, TensorSource, prepare};
 use hanok_repository::ReadyVersion;
-use hanok_routing::ShadowTarget;
+use hanok_routing::SampledShadows;
 use hanok_shadow::Output;
 use smallvec::SmallVec;
 
@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 #[derive(Debug)]
 pub(crate) struct ShadowCopy {
     /// Who gets it.
-    pub(crate) targets: SmallVec<[Arc<ShadowTarget>; 4]>,
+    pub(crate) targets: SampledShadows,
     /// The request as the primary got it.
     pub(crate) request: InferenceRequest,
     /// Who answered the client.

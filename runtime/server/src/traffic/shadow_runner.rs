@@ -2,11 +2,11 @@
 //!
 //! Nobody waits for it: a copy that finds no room is dropped and counted, one that waited too long too, and one whose
 //! candidate has work of its own as well. The thread submits what has come together, so that copies are batched like
-//! requests, and then waits for the answers until their deadline.
+//! requests, and then waits for the answers until their deadline. It is started by the first copy.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -32,29 +32,48 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Who executes copies. Dropping it ends its thread after the copies in execution.
 #[derive(Debug)]
 pub struct ShadowRunner {
-    queue: Option<SyncSender<ShadowCopy>>,
-    thread: Option<JoinHandle<()>>,
+    repository: Arc<ModelRepository>,
+    timers: Handle,
     statistics: Arc<ShadowStatistics>,
+    /// `None` within when it could not be started.
+    worker: OnceLock<Option<Worker>>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    queue: SyncSender<ShadowCopy>,
+    thread: JoinHandle<()>,
 }
 
 impl ShadowRunner {
-    pub(super) fn start(repository: Arc<ModelRepository>, timers: Handle) -> std::io::Result<Self> {
-        let (queue, copies) = sync_channel(WAITING);
-        let statistics = Arc::new(ShadowStatistics::new());
-        let thread = {
-            let statistics = Arc::clone(&statistics);
-            std::thread::Builder::new()
-                .name("hanok-shadow".to_owned())
-                .spawn(move || run(&copies, &repository, &statistics, &timers))?
-        };
-        Ok(Self { queue: Some(queue), thread: Some(thread), statistics })
+    pub(super) fn new(repository: Arc<ModelRepository>, timers: Handle) -> Self {
+        Self { repository, timers, statistics: Arc::new(ShadowStatistics::new()), worker: OnceLock::new() }
     }
 
     /// Takes a copy, or drops and counts it. Never blocks.
     pub(crate) fn offer(&self, copy: ShadowCopy) {
-        let Some(queue) = &self.queue else { return };
-        if let Err(TrySendError::Full(copy) | TrySendError::Disconnected(copy)) = queue.try_send(copy) {
+        let refused = match self.worker.get_or_init(|| self.start()) {
+            Some(worker) => worker.queue.try_send(copy),
+            None => Err(TrySendError::Disconnected(copy)),
+        };
+        if let Err(TrySendError::Full(copy) | TrySendError::Disconnected(copy)) = refused {
             self.statistics.dropped(&copy.targets, ShadowOutcome::Dropped);
+        }
+    }
+
+    fn start(&self) -> Option<Worker> {
+        let (queue, copies) = sync_channel(WAITING);
+        let (repository, statistics) = (Arc::clone(&self.repository), Arc::clone(&self.statistics));
+        let timers = self.timers.clone();
+        let started = std::thread::Builder::new()
+            .name("hanok-shadow".to_owned())
+            .spawn(move || run(&copies, &repository, &statistics, &timers));
+        match started {
+            Ok(thread) => Some(Worker { queue, thread }),
+            Err(error) => {
+                tracing::error!(%error, "no thread for the shadow copies: none is executed");
+                None
+            }
         }
     }
 
@@ -84,10 +103,9 @@ impl ShadowRunner {
 
 impl Drop for ShadowRunner {
     fn drop(&mut self) {
-        drop(self.queue.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+        let Some(Worker { queue, thread }) = self.worker.take().flatten() else { return };
+        drop(queue);
+        if thread.join().is_err() {
             tracing::error!("the thread of the shadow copies ended by a panic");
         }
     }
@@ -137,7 +155,7 @@ fn submit(
         return;
     }
     let copy = Arc::new(copy);
-    for target in &copy.targets {
+    for target in copy.targets.iter() {
         let Some(shadow) = statistics.shadow(target) else { continue };
         let Some(candidate) = ready(repository, target) else {
             fail(&copy, &shadow, 0, statistics);

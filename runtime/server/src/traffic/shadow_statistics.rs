@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
-use hanok_routing::{ServedVersion, ShadowTarget};
+use hanok_routing::{SampledShadows, ServedVersion, ShadowTarget};
 use hanok_shadow::{
     ComparisonRules, Disagreement, DisagreementLimits, DisagreementStore, ShadowCounters, ShadowCounts, ShadowOutcome,
 };
@@ -110,8 +110,8 @@ impl ShadowStatistics {
     }
 
     /// Counts a copy that was not executed.
-    pub(super) fn dropped(&self, targets: &[Arc<ShadowTarget>], outcome: ShadowOutcome) {
-        for target in targets {
+    pub(super) fn dropped(&self, targets: &SampledShadows, outcome: ShadowOutcome) {
+        for target in targets.iter() {
             if let Some(shadow) = self.shadow(target) {
                 shadow.counters.count(outcome);
             }
