@@ -166,7 +166,12 @@ impl<T: Joins> DynamicBatcher<T> {
     /// Whether waiting for company can win: something may come, and the time that a joint execution saves is more than
     /// what the wait's hand-over to a thread costs.
     fn waiting_pays(&self, level: usize, rows: u32, times: &ServiceTimes, around: Surroundings, now: Instant) -> bool {
-        let saves_little = || times.estimate(rows).is_some_and(|alone| alone < HAND_OVER) && self.rate.is_busy(now);
+        // A lone request is the occasion to learn what it takes alone.
+        let is_quick = || match level {
+            0 | 1 => times.may_be_below(rows, HAND_OVER, now),
+            _ => times.estimate(rows).is_some_and(|alone| alone < HAND_OVER),
+        };
+        let saves_little = || self.rate.is_busy(now) && is_quick();
         !around.draining && self.learner.waiting_pays(level) && !saves_little()
     }
 

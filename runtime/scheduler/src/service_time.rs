@@ -2,8 +2,9 @@
 //!
 //! A pure estimator: an exponentially weighted moving average per bucket of rows (1, 2, 3-4, 5-8, ...). It starts from
 //! the fastest of the first three executions (the first ones of a cold model are slow), and one sample counts at most
-//! eight times the average, so that a thread that was preempted does not look like a slow model. Estimates that decide
-//! over dropping a request must be fresh: dropping brings no new sample, and an estimate must not condemn for ever.
+//! eight times the average, so that a thread that was preempted does not look like a slow model; after a second without
+//! samples a faster one counts in full. Estimates that decide over dropping a request must be fresh: dropping brings no
+//! new sample, and an estimate must not condemn for ever.
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,12 @@ struct Bucket {
     average_ns: u64,
     samples: u8,
     measured: Option<Instant>,
+}
+
+impl Bucket {
+    fn is_fresh(&self, now: Instant) -> bool {
+        self.measured.is_some_and(|measured| now.saturating_duration_since(measured) < FRESH)
+    }
 }
 
 /// Execution times by batch size.
@@ -45,10 +52,15 @@ impl ServiceTimes {
     pub(crate) fn record(&mut self, rows: u32, elapsed: Duration, now: Instant) {
         let bucket = &mut self.buckets[bucket_of(rows)];
         let sample = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX).clamp(1, u64::MAX / 64);
+        let was_fresh = bucket.is_fresh(now);
         bucket.measured = Some(now);
         if bucket.samples < FIRST_SAMPLES {
             bucket.average_ns = if bucket.samples == 0 { sample } else { bucket.average_ns.min(sample) };
             bucket.samples += 1;
+            return;
+        }
+        if !was_fresh && sample < bucket.average_ns {
+            bucket.average_ns = sample;
             return;
         }
         let sample = sample.min(bucket.average_ns.saturating_mul(MAX_RISE));
@@ -62,16 +74,32 @@ impl ServiceTimes {
         (bucket.samples >= FIRST_SAMPLES).then(|| Duration::from_nanos(bucket.average_ns))
     }
 
+    /// Whether `rows` may well execute in less than `limit`: they did; or nobody knows, or not lately, and what is known
+    /// does not speak against it.
+    ///
+    /// Who executes only larger batches never learns what a small one takes. A batch takes no longer than its parts one by
+    /// one, so that each known batch gives a least time for its parts.
+    pub(crate) fn may_be_below(&self, rows: u32, limit: Duration, now: Instant) -> bool {
+        let index = bucket_of(rows);
+        let limit_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        let own = self.buckets[index];
+        if own.samples >= FIRST_SAMPLES {
+            let old = !own.is_fresh(now) && own.average_ns < limit_ns.saturating_mul(MAX_RISE);
+            return own.average_ns < limit_ns || old;
+        }
+        let larger = self.buckets.iter().enumerate().skip(index + 1);
+        larger
+            .filter(|(_, bucket)| bucket.samples >= FIRST_SAMPLES)
+            .all(|(of, bucket)| bucket.average_ns >> (of - index) < limit_ns)
+    }
+
     /// A careful (low) estimate for `rows` from recent executions of that or the next smaller known size; `None` when
     /// there were none lately.
     pub(crate) fn fresh_estimate(&self, rows: u32, now: Instant) -> Option<Duration> {
         self.buckets[..=bucket_of(rows)]
             .iter()
             .rev()
-            .find(|bucket| {
-                bucket.samples >= FIRST_SAMPLES
-                    && bucket.measured.is_some_and(|measured| now.saturating_duration_since(measured) < FRESH)
-            })
+            .find(|bucket| bucket.samples >= FIRST_SAMPLES && bucket.is_fresh(now))
             .map(|bucket| Duration::from_nanos(bucket.average_ns))
     }
 }
@@ -126,5 +154,34 @@ mod tests {
         assert_eq!(times.fresh_estimate(1, now), None);
         assert_eq!(times.fresh_estimate(16, now), Some(Duration::from_millis(7)));
         assert_eq!(times.fresh_estimate(16, now + FRESH), None);
+    }
+
+    #[test]
+    fn what_only_ran_in_batches_may_be_fast_alone_unless_they_say_otherwise() {
+        let (now, limit) = (Instant::now(), Duration::from_micros(10));
+        let mut times = ServiceTimes::new();
+        assert!(times.may_be_below(1, limit, now), "nothing is known");
+        (0..3).for_each(|_| times.record(8, Duration::from_micros(60), now));
+        assert!(times.may_be_below(1, limit, now), "8 parts of at least 7.5 us");
+        (0..3).for_each(|_| times.record(64, Duration::from_micros(700), now));
+        assert!(!times.may_be_below(1, limit, now), "64 parts of at least 10.9 us");
+        (0..3).for_each(|_| times.record(1, Duration::from_micros(9), now));
+        assert!(times.may_be_below(1, limit, now), "it was executed alone");
+    }
+
+    #[test]
+    fn a_slow_spell_is_forgotten_with_the_first_sample_after_a_second() {
+        let (start, limit) = (Instant::now(), Duration::from_micros(10));
+        let mut times = ServiceTimes::new();
+        (0..3).for_each(|_| times.record(1, Duration::from_micros(2), start));
+        (0..20).for_each(|_| times.record(1, Duration::from_micros(40), start));
+        assert!(!times.may_be_below(1, limit, start));
+        let later = start + FRESH;
+        assert!(times.may_be_below(1, limit, later), "worth another look");
+        times.record(1, Duration::from_micros(2), later);
+        assert_eq!(times.estimate(1), Some(Duration::from_micros(2)));
+        // What is slow by far is not looked at again.
+        (0..3).for_each(|_| times.record(4, Duration::from_millis(5), start));
+        assert!(!times.may_be_below(4, limit, later));
     }
 }
