@@ -5,6 +5,7 @@
 //! whatever the backend does ([`Batch::finish`] answers those that it forgot).
 
 mod batch;
+mod code_pages;
 mod contract;
 mod error;
 mod request;
@@ -14,6 +15,7 @@ mod response;
 pub mod conformance;
 
 pub use batch::{Batch, BatchInput, Member, ResponseSink};
+pub use code_pages::release_code_pages;
 pub use contract::{Backend, InstancePlacement, Model, ModelInstance, ModelSource, Placement};
 pub use error::{ErrorCode, ServingError};
 pub use request::{

@@ -63,7 +63,7 @@ impl Backend for OnnxRuntimeBackend {
     }
 
     fn release_loading_memory(&self) {
-        let bytes = library::release_code_pages(&self.library.path);
+        let bytes = hanok_backend::release_code_pages(&self.library.path);
         tracing::debug!(bytes, "code pages of ONNX Runtime released");
     }
 }

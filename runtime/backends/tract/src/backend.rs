@@ -41,4 +41,11 @@ impl Backend for TractBackend {
         );
         Ok(Arc::new(model))
     }
+
+    fn release_loading_memory(&self) {
+        // The engine is part of this program, and most of its code is for reading and optimising graphs.
+        let Ok(program) = std::env::current_exe() else { return };
+        let bytes = hanok_backend::release_code_pages(&program);
+        tracing::debug!(bytes, "code pages of this program released");
+    }
 }
