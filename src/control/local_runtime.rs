@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hanok_api::{
-    DrainRequest, ModelFacts, PortError, PortFuture, RecordBatch, RetainedRecords, RuntimePort, TableInForce,
-    TableOrder, VersionFacts,
+    DrainRequest, ModelFacts, PortError, PortFuture, RecordBatch, RetainedRecords, RuntimePort, ShadowQuery,
+    ShadowView, TableInForce, TableOrder, VersionFacts,
 };
 use hanok_repository::{ModelRepository, VersionState};
 use hanok_routing::Snapshot;
 use hanok_server::Traffic;
 
 use super::observation_pump::ObservationPump;
+use super::shadow_views;
 
 /// Records that are held until the control plane has dealt with them.
 const RETAINED: usize = 1 << 17;
@@ -129,5 +130,9 @@ impl RuntimePort for LocalRuntime {
     fn models(&self) -> PortFuture<'_, Vec<ModelFacts>> {
         // The index reads folders, which may block.
         Box::pin(async move { Ok(tokio::task::block_in_place(|| self.facts())) })
+    }
+
+    fn shadows(&self, query: ShadowQuery) -> PortFuture<'_, Vec<ShadowView>> {
+        Box::pin(ready(Ok(shadow_views::views(&self.traffic.shadows().reports(query.examples), &query))))
     }
 }

@@ -2,6 +2,7 @@
 
 mod local_runtime;
 mod observation_pump;
+mod shadow_views;
 mod start;
 
 use local_runtime::LocalRuntime;

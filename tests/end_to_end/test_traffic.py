@@ -12,6 +12,7 @@ import tritonclient.http as httpclient
 from harness.control import ControlledServer, arm, resource
 from harness.load import in_background
 from harness.repository import ModelRepository
+from harness.server import ROOT
 
 INT32 = [("INPUT0", "INT32", [1])]
 
@@ -227,3 +228,31 @@ def test_the_kill_switch_goes_back_at_once(server):
     assert served_by(ask(server)) == "canary"
     server.cli("traffic", "kill-switch")
     assert served_by(ask(server)) == "baseline"
+
+
+def test_where_a_shadow_disagrees_is_shown_with_what_was_asked_and_said(tmp_path):
+    models = ModelRepository(tmp_path / "models").copy("flight_delay")
+    golden = json.loads((ROOT / "models/flight_delay/golden.json").read_text())
+    exact = {"inline": {"otherwise": {"tolerance": {"absolute": 1e-9, "relative": 0}}}}
+    shadow = [{"target": {"version": {"version": 2}}, "share": 100, "compare": exact}]
+    with ControlledServer(models, tmp_path / "state.sqlite") as server:
+        server.apply(resource("Traffic", "flight_delay", arms=[arm("old", 100, version=1)], shadow=shadow))
+        inputs = golden[0]["request"]["inputs"]
+        reply = server.post("/v2/models/flight_delay/infer", {"id": "the-odd-one", "inputs": inputs})
+        [ours] = reply.json()["outputs"][0]["data"]
+
+        def shown(query: str = "") -> list[dict]:
+            [runtime] = json.loads(server.administer("GET", f"/v1/shadows{query}").body)["runtimes"]
+            return runtime["shadows"]
+
+        [found] = server.await_true(lambda: shown() and shown()[0]["counts"]["disagreed"] == 1 and shown(), "the disagreement")
+        assert (found["public_model"], found["candidate_version"]) == ("flight_delay", "2")
+        [example] = found["examples"]
+        assert (example["request_id"], example["primary_version"], example["candidate_version"]) == ("the-odd-one", 1, 2)
+        carrier = next(tensor for tensor in inputs if tensor["name"] == "carrier")
+        assert {"name": "carrier", "datatype": "BYTES", "shape": [1, 1], "data": carrier["data"]} in example["inputs"]
+        [primary], [candidate] = example["primary"], example["candidate"]
+        theirs = server.post("/v2/models/flight_delay/versions/2/infer", {"inputs": inputs}).json()["outputs"][0]["data"][0]
+        assert primary["data"] == pytest.approx([ours]) and candidate["data"] == pytest.approx([theirs]) and ours != theirs
+        assert example["outputs"][0]["most_absolute"] == pytest.approx(abs(ours - theirs), rel=1e-4)
+        assert shown("?examples=0")[0]["examples"] == [] and shown("?model=nobody") == []

@@ -24,9 +24,9 @@ pub use declared::{
 };
 pub use plan::{Action, ArmMemory, Difference, MemoryEstimate, Plan, ResourceChange, differences};
 pub use port::{
-    Comparisons, DrainRequest, HealthRecord, ModelFacts, PortError, PortFuture, RecordBatch, RemoteRuntime,
-    RemoteSettings, RequestRecord, RetainedRecords, RuntimePort, RuntimeRecord, ShadowRecord, TableInForce, TableOrder,
-    VersionFacts,
+    Comparisons, DrainRequest, ExampleTensor, HealthRecord, MOST_EXAMPLES, ModelFacts, PortError, PortFuture,
+    RecordBatch, RemoteRuntime, RemoteSettings, RequestRecord, RetainedRecords, RuntimePort, RuntimeRecord,
+    SHOWN_ELEMENTS, ShadowExample, ShadowQuery, ShadowRecord, ShadowView, TableInForce, TableOrder, VersionFacts,
 };
 pub use settings::{Clock, ControlSettings, LeaseSettings, system_clock};
 pub use start::{ControlPlane, RunningControlPlane, StartError};

@@ -78,9 +78,9 @@ impl ControlPlane {
         let server = AdminServer::bind(&settings.admin).await?;
         let metrics = Arc::new(MetricsBoard::default());
         let clock = settings.clock.clone();
-        let controller = Controller::load(settings, runtimes, store.clone(), Arc::clone(&metrics)).await?;
+        let controller = Controller::load(settings, runtimes.clone(), store.clone(), Arc::clone(&metrics)).await?;
         let thread = ControlThread::start(controller, &Handle::current())?;
-        let server = server.serve(Offer::control_plane(thread.handle(), store, clock));
+        let server = server.serve(Offer::control_plane(thread.handle(), store, runtimes, clock));
         Ok(RunningControlPlane { server, thread, metrics })
     }
 }

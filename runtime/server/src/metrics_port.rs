@@ -101,7 +101,7 @@ fn write_traffic_metrics(page: &mut Exposition, state: &ServerState) {
             page.latency("hanok_arm_duration_seconds", &labels, &arm.latency);
         }
     }
-    let shadows = traffic.shadows().reports();
+    let shadows = traffic.shadows().reports(0);
     if !shadows.is_empty() {
         page.family("hanok_shadow_copies_total", MetricKind::Counter, "Copies by shadow and what became of them");
         for shadow in &shadows {

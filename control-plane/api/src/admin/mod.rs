@@ -15,6 +15,7 @@ mod routes;
 mod runtime_routes;
 mod server;
 mod settings;
+mod shadow_routes;
 mod token;
 
 pub use openapi::openapi_document;

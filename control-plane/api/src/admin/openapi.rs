@@ -95,6 +95,10 @@ fn inputs(operation: Operation) -> (Vec<Input>, Vec<Input>) {
             let after = ("after", "integer", "Read behind this sequence");
             (vec![after, ("cursor", "string", "Read behind the place of this reader"), LIMIT], Vec::new())
         }
+        Operation::ListShadows => {
+            let examples = ("examples", "integer", "Most examples of each, 0 to 100; 10 where absent");
+            (vec![("model", "string", "Only this public model name"), examples], Vec::new())
+        }
         _ => (Vec::new(), Vec::new()),
     }
 }
@@ -121,6 +125,7 @@ fn body(operation: Operation) -> Option<Value> {
         Operation::RegisterCursor => json_of("RegisterCursor"),
         Operation::AdvanceCursor => json_of("AdvanceCursor"),
         Operation::PutRuntimeTable => json_of("TableOrder"),
+        Operation::ListRuntimeShadows => json_of("ShadowQuery"),
         Operation::RuntimeKillSwitch => json_of("RuntimeKillSwitch"),
         Operation::MarkRuntimeGood => json_of("MarkGood"),
         Operation::DrainRuntime => json_of("DrainRequest"),
@@ -183,6 +188,7 @@ fn schemas() -> Value {
             "expected": number, "table": { "type": "object" }, "comparisons": { "type": "object" },
         })),
         "RuntimeKillSwitch": object(&["at_least"], &json!({ "at_least": number })),
+        "ShadowQuery": object(&["examples"], &json!({ "model": { "type": "string" }, "examples": number })),
         "MarkGood": object(&["version"], &json!({ "version": number })),
         "DrainRequest": object(&["epoch", "after", "acknowledged", "most"], &json!({
             "epoch": number, "after": number, "acknowledged": number, "most": number,

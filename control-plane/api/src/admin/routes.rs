@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 
 use super::problem::Problem;
 use super::request::{AdminRequest, Answer};
-use super::{control_routes, journal_routes, openapi, outcome_routes, runtime_routes};
+use super::{control_routes, journal_routes, openapi, outcome_routes, runtime_routes, shadow_routes};
 use crate::controller::ControlHandle;
 use crate::port::RuntimePort;
 use crate::settings::Clock;
@@ -25,12 +25,18 @@ pub(crate) struct Offer {
 pub(crate) struct ControlOffer {
     pub(super) handle: ControlHandle,
     pub(super) store: StateStore,
+    pub(super) runtimes: Vec<Arc<dyn RuntimePort>>,
     pub(super) clock: Clock,
 }
 
 impl Offer {
-    pub(crate) fn control_plane(handle: ControlHandle, store: StateStore, clock: Clock) -> Self {
-        Self { control: Some(ControlOffer { handle, store, clock }), runtime: None }
+    pub(crate) fn control_plane(
+        handle: ControlHandle,
+        store: StateStore,
+        runtimes: Vec<Arc<dyn RuntimePort>>,
+        clock: Clock,
+    ) -> Self {
+        Self { control: Some(ControlOffer { handle, store, runtimes, clock }), runtime: None }
     }
 
     pub(crate) fn runtime(runtime: Arc<dyn RuntimePort>) -> Self {
@@ -49,6 +55,7 @@ pub(super) enum Operation {
     Rollback,
     GetTraffic,
     KillSwitch,
+    ListShadows,
     ListRollouts,
     GetRollout,
     ExplainRollout,
@@ -70,6 +77,7 @@ pub(super) enum Operation {
     MarkRuntimeGood,
     DrainRuntime,
     ListRuntimeModels,
+    ListRuntimeShadows,
 }
 
 /// One route.
@@ -89,7 +97,7 @@ const fn route(method: Method, path: &'static str, operation: Operation, summary
 use Operation as Do;
 
 /// Every route.
-pub(super) const ROUTES: [Route; 33] = [
+pub(super) const ROUTES: [Route; 35] = [
     route(Method::POST, "/v1/apply", Do::Apply, "Plans and applies declared resources"),
     route(Method::GET, "/v1/resources", Do::ListResources, "Lists declared resources"),
     route(Method::GET, "/v1/resources/{kind}", Do::ListResourcesOfKind, "Lists declared resources of a kind"),
@@ -98,6 +106,7 @@ pub(super) const ROUTES: [Route; 33] = [
     route(Method::POST, "/v1/rollback", Do::Rollback, "Restores an earlier revision as a new one"),
     route(Method::GET, "/v1/traffic", Do::GetTraffic, "Gives the traffic table"),
     route(Method::POST, "/v1/traffic/kill-switch", Do::KillSwitch, "Puts the last good traffic table back in force"),
+    route(Method::GET, "/v1/shadows", Do::ListShadows, "Gives the shadows' counts and newest disagreements"),
     route(Method::GET, "/v1/rollouts", Do::ListRollouts, "Lists rollouts"),
     route(Method::GET, "/v1/rollouts/{name}", Do::GetRollout, "Gives a rollout with its evidence"),
     route(Method::GET, "/v1/rollouts/{name}/explain", Do::ExplainRollout, "Explains every decision of a rollout"),
@@ -128,6 +137,7 @@ pub(super) const ROUTES: [Route; 33] = [
     route(Method::POST, "/v1/runtime/good", Do::MarkRuntimeGood, "Marks a table of this runtime good"),
     route(Method::POST, "/v1/runtime/records", Do::DrainRuntime, "Reads and acknowledges this runtime's records"),
     route(Method::GET, "/v1/runtime/models", Do::ListRuntimeModels, "Lists the models of this runtime"),
+    route(Method::POST, "/v1/runtime/shadows", Do::ListRuntimeShadows, "Gives this runtime's shadows"),
 ];
 
 /// The route of a request and the values of its places; or the problem, with what the path allows.
@@ -183,6 +193,7 @@ pub(super) async fn dispatch(offer: &Offer, operation: Operation, request: &Admi
         Do::ListRevisions => control_routes::revisions(control()?, request).await,
         Do::Rollback => control_routes::rollback(control()?, request).await,
         Do::KillSwitch => control_routes::kill_switch(control()?, request).await,
+        Do::ListShadows => shadow_routes::list(control()?, request).await,
         Do::OrderRollout(order) => control_routes::order(control()?, request, order).await,
         Do::ExplainRollout => control_routes::explain(control()?, request).await,
         Do::GetTraffic | Do::ListRollouts | Do::GetRollout | Do::GetExperiment | Do::GetBandit | Do::GetStatus => {
@@ -204,7 +215,8 @@ pub(super) async fn dispatch(offer: &Offer, operation: Operation, request: &Admi
         | Do::RuntimeKillSwitch
         | Do::MarkRuntimeGood
         | Do::DrainRuntime
-        | Do::ListRuntimeModels => runtime_routes::answer(runtime()?, operation, request).await,
+        | Do::ListRuntimeModels
+        | Do::ListRuntimeShadows => runtime_routes::answer(runtime()?, operation, request).await,
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::problem::Problem;
 use super::request::{AdminRequest, Answer};
 use super::routes::Operation;
-use crate::port::{DrainRequest, RuntimePort, TableOrder};
+use crate::port::{DrainRequest, RuntimePort, ShadowQuery, TableOrder};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +38,7 @@ pub(super) async fn answer(
             Ok(Answer::json(&json!({ "version": body.version })))
         }
         Operation::DrainRuntime => encoded(&runtime.drain(request.body_json::<DrainRequest>()?).await?),
+        Operation::ListRuntimeShadows => encoded(&runtime.shadows(request.body_json::<ShadowQuery>()?).await?),
         Operation::ListRuntimeModels => encoded(&runtime.models().await?),
         _ => encoded(&runtime.table().await?),
     }

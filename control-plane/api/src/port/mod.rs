@@ -8,6 +8,7 @@ mod order;
 mod records;
 mod remote;
 mod retained;
+mod shadows;
 
 use std::fmt;
 use std::future::Future;
@@ -18,6 +19,7 @@ pub use order::{Comparisons, ModelFacts, TableInForce, TableOrder, VersionFacts}
 pub use records::{DrainRequest, HealthRecord, RecordBatch, RequestRecord, RuntimeRecord, ShadowRecord};
 pub use remote::{RemoteRuntime, RemoteSettings};
 pub use retained::RetainedRecords;
+pub use shadows::{ExampleTensor, MOST_EXAMPLES, SHOWN_ELEMENTS, ShadowExample, ShadowQuery, ShadowView};
 
 /// The answer of a runtime, to come. Dropping it gives the call up; the runtime may have done it nevertheless.
 pub type PortFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, PortError>> + Send + 'a>>;
@@ -50,4 +52,7 @@ pub trait RuntimePort: Send + Sync + fmt::Debug {
 
     /// What is known of the models that it has, by name.
     fn models(&self) -> PortFuture<'_, Vec<ModelFacts>>;
+
+    /// Its shadows, and where they disagreed lately.
+    fn shadows(&self, query: ShadowQuery) -> PortFuture<'_, Vec<ShadowView>>;
 }

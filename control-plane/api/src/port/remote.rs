@@ -17,7 +17,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{DrainRequest, ModelFacts, PortError, PortFuture, RecordBatch, RuntimePort, TableInForce, TableOrder};
+use super::{
+    DrainRequest, ModelFacts, PortError, PortFuture, RecordBatch, RuntimePort, ShadowQuery, ShadowView, TableInForce,
+    TableOrder,
+};
 
 /// Largest answer, in bytes.
 const LARGEST_ANSWER: usize = 64 << 20;
@@ -184,5 +187,9 @@ impl RuntimePort for RemoteRuntime {
 
     fn models(&self) -> PortFuture<'_, Vec<ModelFacts>> {
         Box::pin(self.call(Method::GET, "/v1/runtime/models", None))
+    }
+
+    fn shadows(&self, query: ShadowQuery) -> PortFuture<'_, Vec<ShadowView>> {
+        Box::pin(async move { self.call(Method::POST, "/v1/runtime/shadows", encoded(&query)).await })
     }
 }

@@ -56,7 +56,7 @@ async fn every_documented_route_answers_and_no_other_does() {
             }
         }
     }
-    assert_eq!(routes, 33);
+    assert_eq!(routes, 35);
     for (method, path, status) in [
         ("GET", "/", 404),
         ("GET", "/v1/rollouts/", 404),
@@ -170,4 +170,21 @@ async fn readers_of_the_journal_have_a_durable_place() {
     assert_eq!(bench.get("/v1/cursors").await["cursors"][0]["name"], "audit");
     assert_eq!(bench.call("DELETE", "/v1/cursors/audit", &[], "").await.status, 200);
     assert_eq!(bench.call("GET", "/v1/journal?cursor=audit", &[], "").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shadows_of_every_runtime_are_shown_and_one_that_is_gone_is_told() {
+    let bench = Bench::start().await;
+    let answer = bench.get("/v1/shadows?model=flight_delay&examples=3").await;
+    assert_eq!(answer["runtimes"][0]["shadows"][0]["public_model"], "flight_delay");
+    for wrong in ["examples=101", "examples=-1", "example=3"] {
+        assert_eq!(
+            bench.call("GET", &format!("/v1/shadows?{wrong}"), &[], "").await.code(),
+            "invalid-argument",
+            "{wrong}"
+        );
+    }
+    bench.runtime.set_reachable(false);
+    let answer = bench.get("/v1/shadows").await;
+    assert!(answer["runtimes"][0]["error"].as_str().unwrap().contains("cut"), "{answer}");
 }

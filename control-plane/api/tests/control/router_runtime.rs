@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use hanok_api::{
     Comparisons, DrainRequest, HealthRecord, ModelFacts, PortError, PortFuture, RecordBatch, RequestRecord,
-    RetainedRecords, RuntimePort, RuntimeRecord, TableInForce, TableOrder, VersionFacts,
+    RetainedRecords, RuntimePort, RuntimeRecord, ShadowQuery, ShadowView, TableInForce, TableOrder, VersionFacts,
 };
 use hanok_routing::arm_health::HealthMonitor;
 use hanok_routing::observation::{Latency, Observation, OutcomeKind};
@@ -162,5 +162,10 @@ impl RuntimePort for RouterRuntime {
         let flight =
             ModelFacts { name: "flight_delay".to_owned(), versions: vec![version(1, true), version(2, false)] };
         self.answer(move || Ok(vec![flight]))
+    }
+
+    fn shadows(&self, query: ShadowQuery) -> PortFuture<'_, Vec<ShadowView>> {
+        let one = ShadowView { public_model: query.model.unwrap_or_else(|| "any".to_owned()), ..ShadowView::default() };
+        self.answer(move || Ok(vec![one]))
     }
 }

@@ -96,8 +96,8 @@ impl ShadowRunner {
 
     /// What is known of every shadow.
     #[must_use]
-    pub fn reports(&self) -> Vec<ShadowReport> {
-        self.statistics.reports()
+    pub fn reports(&self, examples: usize) -> Vec<ShadowReport> {
+        self.statistics.reports(examples)
     }
 }
 

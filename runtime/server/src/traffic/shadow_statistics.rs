@@ -50,7 +50,7 @@ pub struct ShadowReport {
     pub target: Arc<ShadowTarget>,
     /// Counts.
     pub counts: ShadowCounts,
-    /// The newest disagreements, newest first.
+    /// The newest disagreements that were asked for, newest first.
     pub examples: Vec<Disagreement>,
 }
 
@@ -136,11 +136,11 @@ impl ShadowStatistics {
         std::iter::from_fn(|| verdicts.pop()).take(most).collect()
     }
 
-    pub(super) fn reports(&self) -> Vec<ShadowReport> {
+    pub(super) fn reports(&self, examples: usize) -> Vec<ShadowReport> {
         let report = |shadow: &Arc<Shadow>| ShadowReport {
             target: Arc::clone(&shadow.target),
             counts: shadow.counters.counts(),
-            examples: shadow.examples.lock().newest_first().cloned().collect(),
+            examples: shadow.examples.lock().newest_first().take(examples).cloned().collect(),
         };
         self.shadows.load().iter().map(report).collect()
     }
