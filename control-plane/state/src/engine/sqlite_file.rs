@@ -7,6 +7,7 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::error::{EngineFailure, StateError};
 
@@ -14,6 +15,11 @@ use crate::error::{EngineFailure, StateError};
 const FILE_MODE: u32 = 0o600;
 /// For folders that have to be made.
 const FOLDER_MODE: u32 = 0o700;
+
+/// How long an owner may take to end.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Time between two tries.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// A database file that this process owns until this is dropped.
 #[derive(Debug)]
@@ -31,16 +37,26 @@ impl OwnedFile {
         let mut lock_path = path.as_os_str().to_owned();
         lock_path.push(".lock");
         let lock = open_private(Path::new(&lock_path))?;
+        take_lock(&lock, path)?;
+        drop(open_private(path)?);
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+}
+
+/// Locks, and waits a moment for an owner that is just ending: also for a child of it that is not yet the program that it
+/// is to become, and holds all that its parent had open.
+fn take_lock(lock: &File, path: &Path) -> Result<(), StateError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
         match lock.try_lock() {
-            Ok(()) => {}
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(RETRY),
             Err(TryLockError::WouldBlock) => {
                 let detail = format!("{} is locked", path.display());
                 return Err(StateError::Engine(EngineFailure::Locked, detail.into()));
             }
             Err(TryLockError::Error(error)) => return Err(refused(&error)),
         }
-        drop(open_private(path)?);
-        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 }
 
