@@ -81,10 +81,7 @@ impl Look {
             tracing::warn!(model, arm, from = ?change.from, to = ?change.to, "an arm's health changed");
         }
         let verdicts = self.traffic.shadows().take_verdicts(BATCH);
-        let requests = self
-            .batch
-            .drain(..)
-            .map(|observation| RuntimeRecord::Request(RequestRecord { observation, segment: None }));
+        let requests = self.batch.drain(..).map(|observation| RuntimeRecord::Request(RequestRecord { observation }));
         let health = changes.iter().map(|change| RuntimeRecord::Health(HealthRecord::of(change, now)));
         self.records.extend(requests.chain(verdicts.into_iter().map(shadow_record)).chain(health));
         let dropped = self.traffic.observation_counts().dropped + self.traffic.shadows().lost_verdicts();

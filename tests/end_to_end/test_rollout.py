@@ -121,3 +121,31 @@ def test_an_operator_steps_in(models, tmp_path):
         refused = server.cli("rollout", "promote", "canary", check=False)
         assert refused.returncode == 1 and "aborted" in refused.stderr, refused.stderr
         assert "canary" in server.cli("rollout").stdout
+
+
+def test_an_experiment_tells_segments_apart(tmp_path):
+    """The candidate fails for one country only; whoever looks at all units together would not know where."""
+    models = ModelRepository(tmp_path / "models")
+    models.add("stable", inputs=INT32, versions=(1,))
+    models.add("failing", "fail", inputs=INT32)
+    arms = [arm("control", 50, version=1), arm("new", 50, model="failing", version=1)]
+    metrics = [{"name": "errors", "source": "error", "better": "lower"}]
+    experiment = {"traffic": "stable", "control": "control", "metrics": metrics, "segments": ["KR", "US"], "planned_units": 500}
+    with ControlledServer(models, tmp_path / "state.sqlite") as server:
+        server.apply(
+            resource("Traffic", "stable", arms=arms, segment={"header": "X-Country"}, sticky={"header": "x-user"}),
+            resource("Experiment", "countries", **experiment),
+        )
+        for user in range(1_200):
+            country = ("KR", "US")[user % 2]
+            value = -1 if country == "KR" and user % 4 == 0 else user
+            body = {"inputs": [{"name": "INPUT0", "datatype": "INT32", "shape": [1, 1], "data": [value]}]}
+            headers = {"x-user": f"user-{user}", "x-country": country}
+            assert server.post("/v2/models/stable/infer", body, headers=headers).status in (200, 500)
+
+        def verdicts() -> dict:
+            report = json.loads(server.administer("GET", "/v1/experiments/countries").body)["report"]
+            return {comparison["segment"]: comparison["verdict"] for comparison in report["comparisons"]}
+
+        found = server.await_true(lambda: verdicts().get("KR") == "worse" and verdicts(), "the verdict on Korea")
+        assert found["US"] not in ("worse", "better"), found

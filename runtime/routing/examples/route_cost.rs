@@ -138,6 +138,7 @@ fn observe(router: &Router) {
         reason: Reason::Weight,
         table_version: decision.table_version,
         sticky_key_hash: 0,
+        segment: None,
         outcome: OutcomeKind::Success,
         latency: Latency::default(),
         finished_microseconds: index,

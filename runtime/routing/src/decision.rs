@@ -72,6 +72,8 @@ pub struct Decision {
     pub sticky_key_hash: u64,
     /// Whether the answer should say which arm and version served.
     pub tell: bool,
+    /// The segment that the request is in, where the table says what tells it and somebody reads it.
+    pub segment: Option<Box<str>>,
     /// Whether somebody reads what becomes of the request.
     pub observed: bool,
     /// Who gets a copy.
@@ -89,6 +91,7 @@ impl Decision {
             table_version,
             sticky_key_hash: 0,
             tell,
+            segment: None,
             observed: false,
             shadows: SampledShadows::default(),
         }

@@ -34,7 +34,7 @@ pub use router::Router;
 pub use sampled_shadows::SampledShadows;
 pub use sequence_pins::{PinCounts, PinLimits};
 pub use shadow_sampling::is_sampled;
-pub use snapshot::Snapshot;
+pub use snapshot::{LONGEST_SEGMENT, Snapshot};
 pub use table::{
     ArmDeclaration, ModelTraffic, RuleDeclaration, RulePattern, RuleSubject, ShadowDeclaration,
     ShadowTargetDeclaration, Sticky, TrafficTable,

@@ -4,7 +4,7 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use crate::{RequestFacts, RuleDeclaration, RulePattern, RuleSubject};
+use crate::{FactValue, RequestFacts, RuleDeclaration, RulePattern, RuleSubject};
 
 /// Largest compiled regular expression, in bytes: patterns come from operators, but a table may hold hundreds.
 const LARGEST_REGEX_BYTES: usize = 1 << 20;
@@ -62,21 +62,30 @@ pub(crate) struct CompiledRule {
 impl CompiledRule {
     /// Compiles a validated rule that chooses `arm`.
     pub(crate) fn new(rule: &RuleDeclaration, arm: usize) -> Result<Self, String> {
-        let subject = match &rule.when {
-            RuleSubject::Header(name) => RuleSubject::Header(name.to_ascii_lowercase()),
-            other => other.clone(),
-        };
-        Ok(Self { subject, pattern: compile_pattern(&rule.matches)?, arm })
+        Ok(Self { subject: rule.when.for_lookup(), pattern: compile_pattern(&rule.matches)?, arm })
     }
 
     /// Whether the request fits.
     pub(crate) fn matches<F: RequestFacts + ?Sized>(&self, facts: &F) -> bool {
-        match &self.subject {
-            RuleSubject::Header(name) => facts.header(name).is_some_and(|value| self.pattern.matches(value)),
-            RuleSubject::Parameter(name) => {
-                facts.parameter(name).is_some_and(|value| self.pattern.matches(value.as_bytes()))
-            }
-            RuleSubject::Identity => facts.identity().is_some_and(|value| self.pattern.matches(value.as_bytes())),
+        self.subject.value(facts).is_some_and(|value| self.pattern.matches(value.as_bytes()))
+    }
+}
+
+impl RuleSubject {
+    /// The same with names as facts are asked for: those of headers in lower case.
+    pub(crate) fn for_lookup(&self) -> Self {
+        match self {
+            Self::Header(name) => Self::Header(name.to_ascii_lowercase()),
+            other => other.clone(),
+        }
+    }
+
+    /// Its value in a request.
+    pub(crate) fn value<'a, F: RequestFacts + ?Sized>(&self, facts: &'a F) -> Option<FactValue<'a>> {
+        match self {
+            Self::Header(name) => facts.header(name).map(FactValue::from),
+            Self::Parameter(name) => facts.parameter(name),
+            Self::Identity => facts.identity().map(FactValue::from),
         }
     }
 }

@@ -16,9 +16,12 @@ use crate::shadow_sampling::is_sampled;
 use crate::validation::Problem;
 use crate::version_name::is_latest;
 use crate::{
-    ModelTraffic, RequestFacts, RequestedVersion, SampledShadows, SequenceFact, ServedVersion, ShadowTargetDeclaration,
-    Sticky, TrafficTable, VersionName,
+    ModelTraffic, RequestFacts, RequestedVersion, RuleSubject, SampledShadows, SequenceFact, ServedVersion,
+    ShadowTargetDeclaration, Sticky, TrafficTable, VersionName,
 };
+
+/// Longest value that is a segment, in bytes.
+pub const LONGEST_SEGMENT: usize = 200;
 
 /// A compiled table.
 #[derive(Debug, Default)]
@@ -42,6 +45,7 @@ pub(crate) struct CompiledModel {
     /// Share in basis points of every shadow.
     shadow_shares: Box<[u16]>,
     health: ModelHealth,
+    segment: Option<RuleSubject>,
     tell: bool,
     observed: bool,
 }
@@ -151,6 +155,7 @@ impl CompiledModel {
             buckets: buckets(traffic).into_boxed_slice(),
             seed: salt_seed(traffic.salt.as_deref().unwrap_or(public).as_bytes()),
             labels: traffic.labels.clone(),
+            segment: traffic.segment.as_ref().map(RuleSubject::for_lookup),
             tell: traffic.tell,
             observed: !traffic.unobserved || traffic.outlier_ejection.is_some(),
             arms,
@@ -232,10 +237,19 @@ impl CompiledModel {
             table_version,
             // 0 means none; one key in 2^64 gives way.
             sticky_key_hash: sticky.map_or(0, |hash| hash.max(1)),
+            segment: self.segment(facts),
             tell: self.tell,
             observed: self.observed,
             shadows,
         }
+    }
+
+    /// The segment of an observed request. Values that are empty, long, or no text are no segments.
+    fn segment<F: RequestFacts + ?Sized>(&self, facts: &F) -> Option<Box<str>> {
+        let subject = self.segment.as_ref().filter(|_| self.observed)?;
+        let value = subject.value(facts)?;
+        let text = std::str::from_utf8(value.as_bytes()).ok()?.trim();
+        (!text.is_empty() && text.len() <= LONGEST_SEGMENT).then(|| text.into())
     }
 
     /// Shadows that take the request; none is a copy for who serves it anyway.

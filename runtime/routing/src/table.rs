@@ -49,6 +49,9 @@ pub struct ModelTraffic {
     /// Whether answers say which arm and version served.
     #[serde(default)]
     pub tell: bool,
+    /// What tells the segment of a request, by which experiments divide their units; none, where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<RuleSubject>,
     /// Nobody reads what becomes of the requests: no observation is made of them. Counts by arm are kept all the same.
     /// Without effect where there is `outlier_ejection`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -159,6 +159,9 @@ fn check_rules(findings: &mut Findings, path: &str, traffic: &ModelTraffic) {
         let message = format!("expected at most `{MOST_RULES}` rules, got `{}`", traffic.rules.len());
         findings.add(format!("{path}.rules"), message);
     }
+    if let Some(RuleSubject::Header(name) | RuleSubject::Parameter(name)) = &traffic.segment {
+        findings.name(&format!("{path}.segment"), name);
+    }
     for (index, rule) in traffic.rules.iter().enumerate() {
         let path = format!("{path}.rules[{index}]");
         findings.arm(format!("{path}.arm"), traffic, &rule.arm);

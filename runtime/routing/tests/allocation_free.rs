@@ -124,6 +124,7 @@ fn pushing_an_observation_allocates_nothing() {
             reason: decision.reason,
             table_version: decision.table_version,
             sticky_key_hash: decision.sticky_key_hash,
+            segment: None,
             outcome: OutcomeKind::Success,
             latency: Latency::default(),
             finished_microseconds: 1,

@@ -230,3 +230,24 @@ fn shadows_copy_what_others_serve() {
     let shadow = decision.shadows.iter().next().unwrap();
     assert_eq!((&*shadow.model, shadow.version, &*shadow.compare), ("fraud", ServedVersion::Number(4), "scores"));
 }
+
+#[test]
+fn a_segment_is_told_of_requests_that_somebody_observes() {
+    let table = |unobserved: bool| {
+        json!({ "version": 1, "models": { "m": {
+            "arms": [{ "name": "a", "weight_basis_points": 10_000 }],
+            "segment": { "header": "X-Country" },
+            "unobserved": unobserved,
+        } } })
+    };
+    let segment = |table: Value, value: &[u8]| {
+        let headers = [("x-country", value)];
+        let facts = PlainFacts { headers: &headers, ..PlainFacts::default() };
+        router(table).route("m", RequestedVersion::Any, &facts).unwrap().segment
+    };
+    assert_eq!(segment(table(false), b" kr ").as_deref(), Some("kr"));
+    assert_eq!(segment(table(true), b"kr"), None);
+    for nothing in [&b"  "[..], &[0xff, 0xfe], &[b'k'; 201]] {
+        assert_eq!(segment(table(false), nothing), None);
+    }
+}

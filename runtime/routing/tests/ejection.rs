@@ -245,6 +245,7 @@ fn observation(decision: &Decision, outcome: OutcomeKind, finished_microseconds:
         reason: decision.reason,
         table_version: decision.table_version,
         sticky_key_hash: decision.sticky_key_hash,
+        segment: None,
         outcome,
         latency: Latency::default(),
         finished_microseconds,

@@ -21,6 +21,7 @@ fn observation(id: u64, finished_microseconds: u64) -> Observation {
         reason: Reason::NoEntry,
         table_version: 0,
         sticky_key_hash: id,
+        segment: None,
         outcome: OutcomeKind::Success,
         latency: Latency { total_microseconds: 3, queue_microseconds: 1, compute_microseconds: 2 },
         finished_microseconds,

@@ -117,7 +117,7 @@ pub(super) fn experiment_request(
         arm: index,
         shares,
         unit: unit(finished.sticky_key_hash),
-        segment: record.segment.as_deref().map(str::to_owned),
+        segment: finished.segment.as_deref().map(str::to_owned),
         assignment: true,
         values,
     }))

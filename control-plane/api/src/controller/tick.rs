@@ -324,6 +324,6 @@ fn served(request: &RequestRecord) -> Option<ServedRequest> {
         version: finished.version,
         served_at: Timestamp::default().plus_millis(finished.finished_microseconds / 1_000),
         probability: f64::from(finished.probability_basis_points) / 10_000.0,
-        segment: unit_segment::encode(finished.sticky_key_hash, request.segment.as_deref()),
+        segment: unit_segment::encode(finished.sticky_key_hash, finished.segment.as_deref()),
     })
 }

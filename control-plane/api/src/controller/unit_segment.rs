@@ -3,8 +3,10 @@
 //! Labels come back from the store with the request they are about; without its unit, many labels of one sticky key would
 //! be counted as if they were independent. Form: `unit=HEX` , `unit=HEX;SEGMENT` or `SEGMENT`.
 
-/// Longest segment, so that the whole fits a name of the store.
-const LONGEST_SEGMENT: usize = 200;
+use hanok_routing::LONGEST_SEGMENT;
+
+// The whole fits a name of the store.
+const _: () = assert!(LONGEST_SEGMENT + "unit=0123456789abcdef;".len() <= 256);
 
 /// The text for a request; none when there is nothing to say.
 pub(super) fn encode(sticky_key_hash: u64, segment: Option<&str>) -> Option<String> {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use hanok_routing::arm_health::OutlierPolicy;
 use hanok_routing::{
-    ArmDeclaration, ModelTraffic, RuleDeclaration, ShadowDeclaration, ShadowTargetDeclaration, Sticky, VersionName,
+    ArmDeclaration, ModelTraffic, RuleDeclaration, RuleSubject, ShadowDeclaration, ShadowTargetDeclaration, Sticky,
+    VersionName,
 };
 use hanok_shadow::ComparisonRules;
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,9 @@ pub struct TrafficSpec {
     /// Whether answers say which arm and version served.
     #[serde(default)]
     pub tell: bool,
+    /// What tells the segment of a request, by which experiments divide their units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<RuleSubject>,
     /// Whether requests are kept for the outcomes that are reported for them, also while no judge reads labels.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub join_outcomes: bool,
@@ -126,6 +130,7 @@ impl TrafficSpec {
             shadow,
             outlier_ejection: self.outlier_ejection.clone(),
             tell: self.tell,
+            segment: self.segment.clone(),
             unobserved: !observed,
             allocation: Vec::new(),
         };

@@ -24,9 +24,6 @@ pub enum RuntimeRecord {
 pub struct RequestRecord {
     /// What became of it; times since the Unix epoch.
     pub observation: Observation,
-    /// Its segment for experiments, where the runtime knows one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub segment: Option<Box<str>>,
 }
 
 /// A comparison of a candidate's outputs with those that the client got.

@@ -82,6 +82,7 @@ impl RouterRuntime {
                 reason: decision.reason,
                 table_version: decision.table_version,
                 sticky_key_hash: decision.sticky_key_hash,
+                segment: decision.segment.clone(),
                 outcome: if failed { OutcomeKind::ServerError } else { OutcomeKind::Success },
                 latency: Latency { total_microseconds: latency, ..Latency::default() },
                 finished_microseconds: now * 1_000,
@@ -90,8 +91,7 @@ impl RouterRuntime {
         }
         let snapshot = self.router.tables().in_force();
         let changes = self.monitor.lock().unwrap().absorb(&snapshot, &batch, now * 1_000);
-        let requests =
-            batch.into_iter().map(|observation| RuntimeRecord::Request(RequestRecord { observation, segment: None }));
+        let requests = batch.into_iter().map(|observation| RuntimeRecord::Request(RequestRecord { observation }));
         self.records.extend(requests);
         let health = changes.iter().map(|change| RuntimeRecord::Health(HealthRecord::of(change, now * 1_000)));
         self.records.extend(health);

@@ -54,6 +54,9 @@ pub struct Observation {
     pub table_version: u64,
     /// [`crate::Decision::sticky_key_hash`]: the unit of analysis; 0 when there was none.
     pub sticky_key_hash: u64,
+    /// [`crate::Decision::segment`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<Box<str>>,
     /// How it ended.
     pub outcome: OutcomeKind,
     /// How long it took.

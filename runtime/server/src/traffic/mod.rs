@@ -324,6 +324,7 @@ impl Traffic {
             reason: decision.reason,
             table_version: decision.table_version,
             sticky_key_hash: decision.sticky_key_hash,
+            segment: decision.segment.clone(),
             outcome: ending.outcome,
             latency: ending.latency,
             finished_microseconds: u64::try_from(ending.finished.as_micros()).unwrap_or(u64::MAX),
