@@ -149,3 +149,20 @@ def test_an_experiment_tells_segments_apart(tmp_path):
 
         found = server.await_true(lambda: verdicts().get("KR") == "worse" and verdicts(), "the verdict on Korea")
         assert found["US"] not in ("worse", "better"), found
+
+
+def test_a_bandit_moves_to_what_succeeds_and_keeps_its_floor(models, tmp_path):
+    draw = random.Random(17)
+    bandit = resource("Bandit", "learner", traffic="stable", floor=5, reward="success", update_seconds=1, seed=1)
+    with ControlledServer(models, tmp_path / "state.sqlite") as server:
+        arms = [arm("baseline", 50, version=1), arm("canary", 50, model="failing", version=1)]
+        server.apply(resource("Traffic", "stable", arms=arms, tell=True), bandit)
+
+        def canary() -> int:
+            table = json.loads(server.administer("GET", "/v1/traffic").body)["table"]
+            return table["models"]["stable"]["arms"][1]["weight_basis_points"]
+
+        with in_background(4, lambda: ask(server, 0.3, draw)):
+            server.await_true(lambda: canary() == 500, "the floor", 30)
+        state = json.loads(server.administer("GET", "/v1/bandits/learner").body)
+        assert state["updates"] >= 1, state
