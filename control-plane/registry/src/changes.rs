@@ -1,0 +1,217 @@
+//! Changes of what may change: rules, stages, aliases, approvals. Each is one transaction with its log record.
+
+use rusqlite::{Transaction, params};
+use serde_json::json;
+
+use crate::audit::{self, Action};
+use crate::error::RegistryError;
+use crate::names::{VersionName, VersionReference, check_name};
+use crate::policy::{ModelPolicy, NewApproval, obstacles};
+use crate::registry::Registry;
+use crate::rows;
+use crate::stage::{Stage, is_transition};
+use crate::version::{Actor, Model, Version};
+
+/// Where an alias must point for a change of it to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AliasExpectation {
+    /// Anywhere, or nowhere.
+    Anything,
+    /// It must not exist.
+    Absent,
+    /// At this version.
+    Version(u64),
+}
+
+impl AliasExpectation {
+    /// Whether an alias that points at `actual` is as expected.
+    #[must_use]
+    pub fn holds(self, actual: Option<u64>) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Absent => actual.is_none(),
+            Self::Version(number) => actual == Some(number),
+        }
+    }
+}
+
+impl Registry {
+    /// Makes a model. Registering a version makes its model too, without rules.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for the name or the rules; `AlreadyExists`.
+    pub fn create_model(&self, name: &str, policy: &ModelPolicy, actor: &Actor) -> Result<Model, RegistryError> {
+        policy.check()?;
+        self.write(|transaction| {
+            if !ensure_model(transaction, name, policy, actor)? {
+                return Err(RegistryError::AlreadyExists { what: "model", name: name.to_owned() });
+            }
+            rows::model(transaction, name)
+        })
+    }
+
+    /// Replaces a model's rules. Versions stay in the stages that they are in.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for the rules; `NotFound`.
+    pub fn set_policy(&self, name: &str, policy: &ModelPolicy, actor: &Actor) -> Result<Model, RegistryError> {
+        policy.check()?;
+        self.write(|transaction| {
+            let before = rows::model(transaction, name)?;
+            transaction
+                .execute("UPDATE models SET policy = ?1 WHERE name = ?2", params![json!(policy).to_string(), name])?;
+            let detail = json!({ "before": before.policy, "after": policy });
+            audit::record(transaction, actor, Action::PolicySet, name, None, &detail)?;
+            rows::model(transaction, name)
+        })
+    }
+
+    /// Brings a version to a stage. With `archive_others`, the other versions of that stage are archived in the same
+    /// transaction. A version that is there already stays, and nothing is logged.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidArgument`: there is no such transition; `FailedPrecondition`: the model's rules for the stage are
+    /// not met, or the version's files were evicted and the stage is one of use.
+    pub fn promote(
+        &self,
+        meant: &VersionReference,
+        to: Stage,
+        archive_others: bool,
+        actor: &Actor,
+    ) -> Result<Version, RegistryError> {
+        self.write(|transaction| {
+            let version = rows::version(transaction, meant)?;
+            if version.stage != to {
+                check_promotion(transaction, &version, to)?;
+                move_stage(transaction, &version, to, actor)?;
+            }
+            if archive_others {
+                for other in rows::versions(transaction, Some(&version.name.model))? {
+                    if other.stage == to && other.name != version.name && is_transition(to, Stage::Archived) {
+                        move_stage(transaction, &other, Stage::Archived, actor)?;
+                    }
+                }
+            }
+            rows::version(transaction, &version.name.into())
+        })
+    }
+
+    /// Records that somebody approves or rejects a version for a stage. Of each person the last decision counts.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidArgument`.
+    pub fn approve(
+        &self,
+        meant: &VersionReference,
+        approval: &NewApproval,
+        actor: &Actor,
+    ) -> Result<Version, RegistryError> {
+        approval.check()?;
+        self.write(|transaction| {
+            let version = rows::version(transaction, meant)?;
+            let VersionName { model, number } = &version.name;
+            let checks = json!(approval.checks);
+            let values = params![
+                model,
+                rows::number(*number)?,
+                approval.stage.as_str(),
+                json!(approval.verdict).to_string(),
+                actor.name,
+                actor.now.unix_millis(),
+                checks.to_string(),
+                approval.note,
+            ];
+            let statement = "INSERT INTO approvals (model, number, stage, verdict, author, at, checks, note)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+            transaction.execute(statement, values)?;
+            let detail = json!({
+                "stage": approval.stage, "verdict": approval.verdict, "checks": checks, "note": approval.note,
+            });
+            audit::record(transaction, actor, Action::ApprovalRecorded, model, Some(*number), &detail)?;
+            Ok(version)
+        })
+    }
+
+    /// Points an alias at a version, or removes it (`to` is `None`), if it is where the caller expects it. An alias that is
+    /// there already stays, and nothing is logged. Returns where it pointed before.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for the alias; `NotFound` for the model or the version; `Conflict`: it points elsewhere.
+    pub fn set_alias(
+        &self,
+        model: &str,
+        alias: &str,
+        to: Option<u64>,
+        expected: AliasExpectation,
+        actor: &Actor,
+    ) -> Result<Option<u64>, RegistryError> {
+        check_name("alias", alias)?;
+        self.write(|transaction| {
+            rows::model(transaction, model)?;
+            let before = rows::alias(transaction, model, alias)?;
+            if !expected.holds(before) {
+                let expected = if let AliasExpectation::Version(number) = expected { Some(number) } else { None };
+                return Err(RegistryError::AliasMoved { alias: format!("{model}@{alias}"), expected, actual: before });
+            }
+            if before == to {
+                return Ok(before);
+            }
+            match to {
+                Some(number) => {
+                    let name = VersionName { model: model.to_owned(), number };
+                    rows::version(transaction, &name.into())?;
+                    transaction.execute(
+                        "INSERT INTO aliases VALUES (?1, ?2, ?3) ON CONFLICT (model, alias) DO UPDATE SET number = ?3",
+                        params![model, alias, rows::number(number)?],
+                    )?;
+                }
+                None => {
+                    transaction.execute("DELETE FROM aliases WHERE model = ?1 AND alias = ?2", [model, alias])?;
+                }
+            }
+            let detail = json!({ "alias": alias, "before": before, "after": to });
+            audit::record(transaction, actor, Action::AliasMoved, model, to.or(before), &detail)?;
+            Ok(before)
+        })
+    }
+}
+
+/// Makes the model if it does not exist; tells whether it did that.
+pub(crate) fn ensure_model(
+    transaction: &Transaction<'_>,
+    name: &str,
+    policy: &ModelPolicy,
+    actor: &Actor,
+) -> Result<bool, RegistryError> {
+    check_name("model", name)?;
+    let made = transaction.execute(
+        "INSERT INTO models VALUES (?1, ?2, 0, ?3) ON CONFLICT DO NOTHING",
+        params![name, json!(policy).to_string(), actor.now.unix_millis()],
+    )?;
+    if made > 0 {
+        audit::record(transaction, actor, Action::ModelCreated, name, None, &json!({ "policy": policy }))?;
+    }
+    Ok(made > 0)
+}
+
+fn check_promotion(transaction: &Transaction<'_>, version: &Version, to: Stage) -> Result<(), RegistryError> {
+    if !is_transition(version.stage, to) {
+        return Err(RegistryError::NoTransition { from: version.stage, to });
+    }
+    if to.is_in_use() && !version.present {
+        let source = version.facts.origin.as_ref().map(|origin| origin.pinned.clone());
+        return Err(RegistryError::Evicted { version: version.name.to_string(), source });
+    }
+    let model = rows::model(transaction, &version.name.model)?;
+    let Some(rule) = model.policy.rules.get(&to) else { return Ok(()) };
+    let mut approvals = rows::approvals(transaction, &version.name)?;
+    approvals.retain(|approval| approval.stage == to);
+    let obstacles = obstacles(rule, &version.registered_by, &approvals);
+    if obstacles.is_empty() { Ok(()) } else { Err(RegistryError::NotApproved { stage: to, obstacles }) }
+}
+
+fn move_stage(transaction: &Transaction<'_>, version: &Version, to: Stage, actor: &Actor) -> Result<(), RegistryError> {
+    rows::set_stage(transaction, &version.name, to)?;
+    let detail = json!({ "before": version.stage, "after": to });
+    audit::record(transaction, actor, Action::StageChanged, &version.name.model, Some(version.name.number), &detail)
+}

@@ -1,0 +1,271 @@
+//! What failed, as data: closed variants with their values, and one closed code for whoever answers a client.
+//!
+//! Texts name no file or address outside the registry; that is [`RegistryError::operator_detail`].
+
+use std::fmt;
+
+use crate::policy::Obstacle;
+use crate::stage::Stage;
+
+/// What failed, for the one place that turns failures into statuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// The call contradicts the contract; the same call will always be refused.
+    InvalidArgument,
+    /// The named thing does not exist.
+    NotFound,
+    /// The named thing exists already, with other content.
+    AlreadyExists,
+    /// Somebody else changed it first; read again, then decide again.
+    Conflict,
+    /// The model's own rules are not met yet.
+    FailedPrecondition,
+    /// A stated limit is reached, or the disk is full.
+    ResourceExhausted,
+    /// Not now; nothing was changed, and trying again may help.
+    Unavailable,
+    /// It may or may not have happened; look before doing it again.
+    OutcomeUnknown,
+    /// The registry cannot be used as it is: read-only, from a newer version, not ours.
+    Unsupported,
+    /// A fault of the registry or its data.
+    Internal,
+}
+
+/// Why a call did not succeed. Unless its code is [`ErrorCode::OutcomeUnknown`], nothing was changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RegistryError {
+    /// A value breaks a stated rule.
+    Invalid {
+        /// Which value.
+        field: &'static str,
+        /// Which rule, expected before actual.
+        reason: String,
+    },
+    /// The named thing does not exist.
+    NotFound {
+        /// Kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The named thing exists already, with other content.
+    AlreadyExists {
+        /// Kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The alias does not point where the caller expected.
+    AliasMoved {
+        /// `MODEL@ALIAS`.
+        alias: String,
+        /// Version expected; `None`: expected not to exist.
+        expected: Option<u64>,
+        /// Version found; `None`: it does not exist.
+        actual: Option<u64>,
+    },
+    /// There is no way from one stage to the other.
+    NoTransition {
+        /// Stage that the version is in.
+        from: Stage,
+        /// Stage that was asked for.
+        to: Stage,
+    },
+    /// The model's rules for the stage are not met.
+    NotApproved {
+        /// Stage that was asked for.
+        stage: Stage,
+        /// What is missing, in order.
+        obstacles: Vec<Obstacle>,
+    },
+    /// The version's files were evicted.
+    Evicted {
+        /// `MODEL/VERSION`.
+        version: String,
+        /// Where they can be pulled from again.
+        source: Option<String>,
+    },
+    /// What came is not what was promised.
+    DigestMismatch {
+        /// Of what.
+        what: String,
+        /// Digest that was promised.
+        expected: String,
+        /// Digest of what came.
+        actual: String,
+    },
+    /// A stated limit is reached.
+    LimitReached {
+        /// Of what, with its unit.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+        /// What was asked for.
+        actual: u64,
+    },
+    /// The database or the file system refused or failed.
+    Storage(StorageFailure, Box<str>),
+}
+
+/// How the database or the file system refused or failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageFailure {
+    /// Another process holds the registry for longer than a call waits.
+    Busy,
+    /// The registry cannot be written to.
+    ReadOnly,
+    /// The content contradicts itself or cannot be read.
+    Corrupt,
+    /// It is a database, but not one of ours.
+    NotARegistry,
+    /// A newer version of the program has changed the layout.
+    NewerLayout {
+        /// Newest layout that this program knows.
+        known: u64,
+        /// Layout found.
+        found: u64,
+    },
+    /// No space is left; nothing was changed.
+    DiskFull,
+    /// The disk failed under a commit.
+    OutcomeUnknown,
+    /// Anything else.
+    Internal,
+}
+
+impl RegistryError {
+    pub(crate) fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
+        Self::Invalid { field, reason: reason.into() }
+    }
+
+    pub(crate) fn not_found(what: &'static str, name: impl Into<String>) -> Self {
+        Self::NotFound { what, name: name.into() }
+    }
+
+    pub(crate) fn corrupt(detail: impl Into<Box<str>>) -> Self {
+        Self::Storage(StorageFailure::Corrupt, detail.into())
+    }
+
+    /// What failed.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Invalid { .. } | Self::NoTransition { .. } => ErrorCode::InvalidArgument,
+            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::AlreadyExists { .. } => ErrorCode::AlreadyExists,
+            Self::AliasMoved { .. } => ErrorCode::Conflict,
+            Self::NotApproved { .. } | Self::Evicted { .. } => ErrorCode::FailedPrecondition,
+            Self::LimitReached { .. } => ErrorCode::ResourceExhausted,
+            Self::DigestMismatch { .. } => ErrorCode::Internal,
+            Self::Storage(failure, _) => match failure {
+                StorageFailure::Busy => ErrorCode::Unavailable,
+                StorageFailure::ReadOnly | StorageFailure::NotARegistry | StorageFailure::NewerLayout { .. } => {
+                    ErrorCode::Unsupported
+                }
+                StorageFailure::DiskFull => ErrorCode::ResourceExhausted,
+                StorageFailure::OutcomeUnknown => ErrorCode::OutcomeUnknown,
+                StorageFailure::Corrupt | StorageFailure::Internal => ErrorCode::Internal,
+            },
+        }
+    }
+
+    /// The text for the operator's log, where there is more to say.
+    #[must_use]
+    pub fn operator_detail(&self) -> Option<&str> {
+        match self {
+            Self::Storage(_, detail) if !detail.is_empty() => Some(detail),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for RegistryError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version =
+            |version: &Option<u64>| version.map_or("nothing".to_owned(), |number| format!("version {number}"));
+        match self {
+            Self::Invalid { field, reason } => write!(formatter, "{field}: {reason}"),
+            Self::NotFound { what, name } => write!(formatter, "{what} `{name}` does not exist"),
+            Self::AlreadyExists { what, name } => {
+                write!(formatter, "{what} `{name}` exists already with other content")
+            }
+            Self::AliasMoved { alias, expected, actual } => write!(
+                formatter,
+                "alias `{alias}` has moved: expected {}, found {}",
+                version(expected),
+                version(actual)
+            ),
+            Self::NoTransition { from, to } => {
+                write!(formatter, "stage: a version in stage `{from}` cannot go to `{to}`")
+            }
+            Self::NotApproved { stage, obstacles } => {
+                let obstacles: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
+                write!(formatter, "stage `{stage}` is not approved: {}", obstacles.join("; "))
+            }
+            Self::Evicted { version, source } => {
+                write!(formatter, "the files of `{version}` were evicted")?;
+                match source {
+                    Some(source) => write!(formatter, "; pull `{source}` to have them again"),
+                    None => Ok(()),
+                }
+            }
+            Self::DigestMismatch { what, expected, actual } => {
+                write!(formatter, "`{what}` is not what was promised: expected `{expected}`, got `{actual}`")
+            }
+            Self::LimitReached { what, limit, actual } => {
+                write!(formatter, "expected at most {limit} {what}, got {actual}")
+            }
+            Self::Storage(failure, _) => failure.fmt(formatter),
+        }
+    }
+}
+
+impl fmt::Display for StorageFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Busy => "the registry is held by another process",
+            Self::ReadOnly => "the registry is read-only",
+            Self::Corrupt => "the registry is damaged",
+            Self::NotARegistry => "the database is not a registry",
+            Self::NewerLayout { known, found } => {
+                return write!(
+                    formatter,
+                    "the registry was written by a newer version: expected layout {known} or older, found {found}"
+                );
+            }
+            Self::DiskFull => "no space is left for the registry",
+            Self::OutcomeUnknown => "the registry failed while committing; the change may or may not have happened",
+            Self::Internal => "the registry failed",
+        })
+    }
+}
+
+impl std::error::Error for RegistryError {}
+
+impl From<std::io::Error> for RegistryError {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        let failure = match error.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StorageFailure::ReadOnly,
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => StorageFailure::DiskFull,
+            ErrorKind::WouldBlock => StorageFailure::Busy,
+            _ => StorageFailure::Internal,
+        };
+        Self::Storage(failure, error.to_string().into())
+    }
+}
+
+impl From<rusqlite::Error> for RegistryError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Sqlite;
+        let failure = match error.sqlite_error_code() {
+            Some(Sqlite::DatabaseBusy | Sqlite::DatabaseLocked) => StorageFailure::Busy,
+            Some(Sqlite::ReadOnly | Sqlite::PermissionDenied) => StorageFailure::ReadOnly,
+            Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase) => StorageFailure::Corrupt,
+            Some(Sqlite::DiskFull) => StorageFailure::DiskFull,
+            _ => StorageFailure::Internal,
+        };
+        Self::Storage(failure, error.to_string().into())
+    }
+}

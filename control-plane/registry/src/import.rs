@@ -1,0 +1,280 @@
+//! Registering a version: its files are written beside the registry first, then come into sight with their rows.
+//!
+//! Order, for whoever kills us: files complete and durable in a folder of their own; the intent durable; files renamed to
+//! their places; one transaction with the rows. Before the last, a sweep removes everything; after it, everything stays.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use rusqlite::{OptionalExtension, Transaction, params};
+use serde_json::json;
+
+use crate::audit::{self, Action};
+use crate::changes::ensure_model;
+use crate::digest::Digest;
+use crate::error::RegistryError;
+use crate::manifest::{FileContent, Manifest};
+use crate::names::{VersionName, check_path};
+use crate::policy::ModelPolicy;
+use crate::registry::Registry;
+use crate::rows;
+use crate::staging::{CompleteFile, StagedFile, Staging};
+use crate::version::{Actor, Version, VersionFacts};
+use crate::walk::files_below;
+
+/// Bytes read at once from a local file.
+const BLOCK: usize = 1 << 20;
+
+/// A version whose files are being written. Dropping it leaves nothing.
+#[derive(Debug)]
+pub struct Import<'a> {
+    registry: &'a Registry,
+    staging: Staging,
+    files: BTreeMap<String, CompleteFile>,
+    bytes: u64,
+}
+
+/// A file of an [`Import`] that is being written. Dropping it unfinished takes it out of the version.
+#[derive(Debug)]
+pub struct ImportFile {
+    path: String,
+    staged: StagedFile,
+    room: u64,
+    limit: u64,
+}
+
+/// What came of registering.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Registered {
+    /// The version.
+    pub version: Version,
+    /// `false`: the model had this content from this source already, as this version.
+    pub new: bool,
+}
+
+impl Registry {
+    /// Begins to register a version.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub fn import(&self) -> Result<Import<'_>, RegistryError> {
+        let lock = self.folder.lock()?;
+        let staging = Staging::make(&self.folder, &lock)?;
+        Ok(Import { registry: self, staging, files: BTreeMap::new(), bytes: 0 })
+    }
+
+    /// Registers a file, or all files of a folder, of this machine as the next version of `model`.
+    ///
+    /// # Errors
+    /// As of [`Import::file`] and [`Import::register`]; `NotFound` when there is nothing at `path`.
+    pub fn add(
+        &self,
+        model: &str,
+        path: &Path,
+        facts: &VersionFacts,
+        actor: &Actor,
+    ) -> Result<Registered, RegistryError> {
+        let Ok(metadata) = std::fs::metadata(path) else {
+            return Err(RegistryError::not_found("path", path.display().to_string()));
+        };
+        let files = if metadata.is_dir() {
+            files_below(path, self.settings.max_files, |_| false)?
+        } else {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.ok_or_else(|| RegistryError::invalid("path", "expected a name in UTF-8"))?;
+            vec![(name.to_owned(), path.to_owned())]
+        };
+        let mut import = self.import()?;
+        let mut block = vec![0; BLOCK];
+        for (name, place) in files {
+            let mut source = File::open(place)?;
+            let mut file = import.file(&name)?;
+            loop {
+                match source.read(&mut block)? {
+                    0 => break,
+                    read => file.write(&block[..read])?,
+                }
+            }
+            import.finish(file)?;
+        }
+        import.register(model, facts, actor)
+    }
+}
+
+impl Import<'_> {
+    /// Begins a file of the version.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: the path breaks a rule or is taken. `ResourceExhausted`: too many files.
+    pub fn file(&mut self, path: &str) -> Result<ImportFile, RegistryError> {
+        check_path(path)?;
+        if self.files.contains_key(path) {
+            return Err(RegistryError::invalid("path", format!("`{path}` comes twice")));
+        }
+        let settings = &self.registry.settings;
+        if self.files.len() >= settings.max_files {
+            let (limit, actual) = (settings.max_files as u64, self.files.len() as u64 + 1);
+            return Err(RegistryError::LimitReached { what: "files", limit, actual });
+        }
+        let limit = settings.max_version_bytes;
+        Ok(ImportFile { path: path.to_owned(), staged: self.staging.file()?, room: limit - self.bytes, limit })
+    }
+
+    /// Makes a file durable and takes it into the version. Returns its digest and size.
+    ///
+    /// # Errors
+    /// `ResourceExhausted`: the disk, or the version, is full.
+    pub fn finish(&mut self, file: ImportFile) -> Result<FileContent, RegistryError> {
+        let (path, complete) = (file.path, file.staged.finish()?);
+        let content = complete.content;
+        self.bytes = self.bytes.saturating_add(content.bytes);
+        let limit = self.registry.settings.max_version_bytes;
+        if self.bytes > limit {
+            return Err(RegistryError::LimitReached { what: "bytes of a version", limit, actual: self.bytes });
+        }
+        self.files.insert(path, complete);
+        Ok(content)
+    }
+
+    /// Registers what was finished as the next version of `model`, which is made if need be. Durable when it returns.
+    ///
+    /// Content that the model has from the same source already is not registered again: its version is returned, and its
+    /// files are back if they were evicted.
+    ///
+    /// # Errors
+    /// `InvalidArgument`: a name, a fact or the set of files breaks a rule. `NotFound`: a parent. `ResourceExhausted`: the
+    /// quota, though everything that may be was evicted.
+    pub fn register(self, model: &str, facts: &VersionFacts, actor: &Actor) -> Result<Registered, RegistryError> {
+        facts.check()?;
+        crate::names::check_name("model", model)?;
+        let content = self.files.iter().map(|(path, file)| (path.clone(), file.content)).collect();
+        let manifest = Manifest::new(content)?;
+        let registry = self.registry;
+        let lock = registry.folder.lock()?;
+        registry.make_room(&manifest, actor, &lock)?;
+        let digests: Vec<Digest> = self.files.values().map(|file| file.content.digest).collect();
+        self.staging.intend(&digests)?;
+        let written = self
+            .publish()
+            .and_then(|()| registry.write(|transaction| rows_for(transaction, model, &manifest, facts, actor)));
+        if written.is_err() {
+            // What nothing refers to goes again; where even this fails, the intent is still there for the sweep.
+            let orphans = registry.read(|transaction| {
+                let mut orphans = Vec::new();
+                for digest in digests {
+                    if !rows::is_needed(transaction, &digest)? {
+                        orphans.push(digest);
+                    }
+                }
+                Ok(orphans)
+            });
+            if let Err(error) = orphans.and_then(|orphans| registry.folder.remove_blobs(&orphans)) {
+                self.staging.abandon();
+                return Err(error);
+            }
+        }
+        written
+    }
+
+    fn publish(&self) -> Result<(), RegistryError> {
+        self.files.values().try_for_each(|file| file.publish(&self.registry.folder))
+    }
+}
+
+impl ImportFile {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// `ResourceExhausted`: the version would be larger than allowed, or the disk is full.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), RegistryError> {
+        let size = self.staged.bytes().saturating_add(bytes.len() as u64);
+        if size > self.room {
+            let actual = (self.limit - self.room).saturating_add(size);
+            return Err(RegistryError::LimitReached { what: "bytes of a version", limit: self.limit, actual });
+        }
+        self.staged.write(bytes)
+    }
+
+    /// How many bytes were taken: where a download that was cut goes on.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.staged.bytes()
+    }
+}
+
+fn rows_for(
+    transaction: &Transaction<'_>,
+    model: &str,
+    manifest: &Manifest,
+    facts: &VersionFacts,
+    actor: &Actor,
+) -> Result<Registered, RegistryError> {
+    ensure_model(transaction, model, &ModelPolicy::default(), actor)?;
+    let digest = manifest.digest();
+    let pinned = facts.origin.as_ref().map(|origin| origin.pinned.as_str());
+    if let Some(number) = same_content(transaction, model, &digest, pinned)? {
+        return restored(transaction, VersionName { model: model.to_owned(), number }, actor);
+    }
+    for parent in &facts.parents {
+        rows::version(transaction, &parent.clone().into())?;
+    }
+    write_manifest(transaction, &digest, manifest)?;
+    transaction.execute("UPDATE models SET newest = newest + 1 WHERE name = ?1", [model])?;
+    let number = rows::model(transaction, model)?.versions;
+    let name = VersionName { model: model.to_owned(), number };
+    let now = actor.now.unix_millis();
+    let stored = rows::number(number)?;
+    transaction.execute(
+        "INSERT INTO versions VALUES (?1, ?2, ?3, ?4, ?5, 'none', 1, ?6, ?7, ?6)",
+        params![model, stored, digest.hex(), pinned, json!(facts).to_string(), now, actor.name],
+    )?;
+    for parent in &facts.parents {
+        transaction.execute(
+            "INSERT INTO parents VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            params![model, stored, parent.model, rows::number(parent.number)?],
+        )?;
+    }
+    let detail = json!({ "digest": digest, "bytes": manifest.bytes(), "origin": facts.origin });
+    audit::record(transaction, actor, Action::VersionRegistered, model, Some(number), &detail)?;
+    Ok(Registered { version: rows::version(transaction, &name.into())?, new: true })
+}
+
+fn same_content(
+    transaction: &Transaction<'_>,
+    model: &str,
+    digest: &Digest,
+    pinned: Option<&str>,
+) -> Result<Option<u64>, RegistryError> {
+    let statement = "SELECT number FROM versions WHERE model = ?1 AND digest = ?2 AND pinned IS ?3
+        ORDER BY number DESC LIMIT 1";
+    let found = transaction.query_row(statement, params![model, digest.hex(), pinned], |row| rows::count(row, 0));
+    Ok(found.optional()?)
+}
+
+fn restored(transaction: &Transaction<'_>, name: VersionName, actor: &Actor) -> Result<Registered, RegistryError> {
+    let version = rows::version(transaction, &name.clone().into())?;
+    let now = actor.now.unix_millis();
+    transaction.execute(
+        "UPDATE versions SET present = 1, used_at = MAX(used_at, ?1) WHERE model = ?2 AND number = ?3",
+        params![now, name.model, rows::number(name.number)?],
+    )?;
+    if !version.present {
+        audit::record(transaction, actor, Action::VersionRestored, &name.model, Some(name.number), &json!({}))?;
+    }
+    Ok(Registered { version: rows::version(transaction, &name.into())?, new: false })
+}
+
+fn write_manifest(transaction: &Transaction<'_>, digest: &Digest, manifest: &Manifest) -> Result<(), RegistryError> {
+    let bytes = rows::number(manifest.bytes())?;
+    let made = transaction
+        .execute("INSERT INTO manifests VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![digest.hex(), bytes])?;
+    if made > 0 {
+        let mut insert = transaction.prepare_cached("INSERT INTO files VALUES (?1, ?2, ?3, ?4)")?;
+        for (path, file) in manifest.files() {
+            insert.execute(params![digest.hex(), path, file.digest.hex(), rows::number(file.bytes)?])?;
+        }
+    }
+    Ok(())
+}

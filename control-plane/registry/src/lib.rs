@@ -1,0 +1,55 @@
+//! The local registry: models, immutable versions, stages, aliases, approvals, lineage, and their files by content.
+//!
+//! One [`Registry`] stands on a folder: rows in SQLite, files named by their SHA-256. Several processes may use the same
+//! folder at once. It knows no network (`hanok-sources` brings files in) and no tensor; nothing in it reads a clock.
+//! Calls block on the disk: from a tokio thread they go through `spawn_blocking`.
+//!
+//! Invariants: what was acknowledged is on the disk; every change and its log record are one transaction; a version's
+//! content never changes; an operation that fails or is killed leaves nothing; what is in use is never evicted.
+
+mod audit;
+mod changes;
+mod database;
+mod difference;
+mod digest;
+mod error;
+mod eviction;
+mod export;
+mod folder;
+mod housekeeping;
+mod import;
+mod lock_file;
+mod manifest;
+mod names;
+mod policy;
+mod registry;
+mod rows;
+mod schema;
+mod stage;
+mod staging;
+mod version;
+mod walk;
+
+pub use audit::{Action, LogRecord};
+pub use changes::AliasExpectation;
+pub use difference::{FactChange, FileChange, VersionDifference, difference};
+pub use digest::{Digest, DigestBuilder};
+pub use error::{ErrorCode, RegistryError, StorageFailure};
+pub use eviction::{StoredVersion, choose_evictions, stored_bytes};
+pub use export::Exported;
+pub use housekeeping::{BlobProblem, CollectRequest, Collected, VerifyReport};
+pub use import::{Import, ImportFile, Registered};
+pub use lock_file::{
+    FoundModel, LOCK_FORMAT, LockFile, LockProblem, LockedModel, LockedVersion, check_locked, find_models,
+};
+pub use manifest::{FileContent, Manifest};
+pub use names::{
+    NAME_BYTES, PATH_BYTES, PATH_DEPTH, Selector, TEXT_BYTES, VersionName, VersionReference, check_name, check_path,
+};
+pub use policy::{Approval, ModelPolicy, NewApproval, Obstacle, StageRule, Verdict, obstacles};
+pub use registry::{Hold, Registry, RegistrySettings};
+pub use stage::{Stage, is_transition};
+pub use version::{
+    Actor, GitCommit, Lineage, LineageStep, Model, Origin, Signature, TensorSignature, TrainingData, Version,
+    VersionFacts, VersionRecord,
+};

@@ -1,0 +1,129 @@
+//! Stages, approvals, aliases: who may do what, and that it is on record.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hanok_registry::{
+    Action, AliasExpectation, ErrorCode, ModelPolicy, NewApproval, RegistryError, RegistrySettings, Stage, StageRule,
+    Verdict,
+};
+
+use crate::bench::{Bench, actor, meant};
+
+fn decision(stage: Stage, verdict: Verdict, checks: &[(&str, bool)]) -> NewApproval {
+    let checks: BTreeMap<String, bool> = checks.iter().map(|(check, passed)| ((*check).to_owned(), *passed)).collect();
+    NewApproval { stage, verdict, checks, note: None }
+}
+
+#[test]
+fn a_stage_with_a_rule_waits_for_approval() {
+    let bench = Bench::new(RegistrySettings::default());
+    let rule = StageRule { approvals: 1, checks: BTreeSet::from(["auc".to_owned()]), four_eyes: true };
+    let policy = ModelPolicy { rules: [(Stage::Production, rule)].into() };
+    bench.registry.create_model("m", &policy, &actor("ann", 1)).unwrap();
+    assert_eq!(
+        bench.registry.create_model("m", &policy, &actor("ann", 1)).unwrap_err().code(),
+        ErrorCode::AlreadyExists
+    );
+    bench.pulled("m", 1, b"one", 2).unwrap();
+    let promote = |to, by: &str| bench.registry.promote(&meant("m/1"), to, false, &actor(by, 3));
+    assert_eq!(promote(Stage::Staging, "ann").unwrap().stage, Stage::Staging);
+    let refused = promote(Stage::Production, "ann").unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::FailedPrecondition);
+    assert_eq!(
+        refused.to_string(),
+        "stage `production` is not approved: expected 1 approvals, found 0; check `auc` is not on record"
+    );
+    let approve = |by: &str, verdict, checks: &[(&str, bool)]| {
+        bench.registry.approve(&meant("m/1"), &decision(Stage::Production, verdict, checks), &actor(by, 4)).unwrap();
+    };
+    approve("ann", Verdict::Approved, &[("auc", true)]);
+    assert!(promote(Stage::Production, "ann").is_err(), "her own approval does not count");
+    approve("bob", Verdict::Rejected, &[]);
+    approve("cyd", Verdict::Approved, &[]);
+    assert!(promote(Stage::Production, "ann").unwrap_err().to_string().ends_with("rejected by `bob`"));
+    approve("bob", Verdict::Approved, &[]);
+    assert_eq!(promote(Stage::Production, "dan").unwrap().stage, Stage::Production);
+    // What was approved for one stage is not approved for another.
+    let staging = StageRule { approvals: 1, ..StageRule::default() };
+    bench
+        .registry
+        .set_policy("m", &ModelPolicy { rules: [(Stage::Staging, staging)].into() }, &actor("ann", 5))
+        .unwrap();
+    assert!(promote(Stage::Staging, "dan").is_err());
+    let record = bench.registry.record(&meant("m/1")).unwrap();
+    assert_eq!(record.approvals.len(), 4);
+    assert_eq!(record.approvals[1].by, "bob");
+    let log = bench.registry.log(Some("m"), 0, 100).unwrap();
+    let stages: Vec<_> = log.iter().filter(|entry| entry.action == Action::StageChanged).collect();
+    assert_eq!(stages.len(), 2);
+    assert_eq!(
+        (stages[1].actor.as_str(), stages[1].detail.to_string().as_str()),
+        ("dan", r#"{"before":"staging","after":"production"}"#)
+    );
+}
+
+#[test]
+fn others_are_archived_in_the_same_transaction() {
+    let bench = Bench::new(RegistrySettings::default());
+    for number in 1..=3 {
+        bench.pulled("m", number, &number.to_le_bytes(), 1).unwrap();
+    }
+    let promote = |reference: &str, others| {
+        bench.registry.promote(&meant(reference), Stage::Production, others, &actor("ann", 2))
+    };
+    promote("m/1", false).unwrap();
+    promote("m/2", false).unwrap();
+    promote("m/3", true).unwrap();
+    let stages: Vec<Stage> = bench.registry.versions(Some("m")).unwrap().iter().map(|version| version.stage).collect();
+    assert_eq!(stages, [Stage::Archived, Stage::Archived, Stage::Production]);
+    let error = promote("m/1", false).unwrap_err();
+    assert_eq!(error, RegistryError::NoTransition { from: Stage::Archived, to: Stage::Production });
+    assert_eq!(error.to_string(), "stage: a version in stage `archived` cannot go to `production`");
+}
+
+#[test]
+fn an_alias_moves_by_compare_and_set() {
+    let bench = Bench::new(RegistrySettings::default());
+    for number in 1..=2 {
+        bench.pulled("m", number, &number.to_le_bytes(), 1).unwrap();
+    }
+    let set = |to, expected| bench.registry.set_alias("m", "champion", to, expected, &actor("ann", 2));
+    assert_eq!(set(Some(1), AliasExpectation::Absent).unwrap(), None);
+    let moved = set(Some(2), AliasExpectation::Absent).unwrap_err();
+    assert_eq!(moved.code(), ErrorCode::Conflict);
+    assert_eq!(moved.to_string(), "alias `m@champion` has moved: expected nothing, found version 1");
+    assert_eq!(set(Some(2), AliasExpectation::Version(1)).unwrap(), Some(1));
+    assert_eq!(bench.version("m@champion").name.number, 2);
+    assert_eq!(bench.version("m/2").aliases, ["champion"]);
+    assert_eq!(set(Some(3), AliasExpectation::Anything).unwrap_err().code(), ErrorCode::NotFound);
+    assert_eq!(set(Some(2), AliasExpectation::Anything).unwrap(), Some(2));
+    assert_eq!(set(None, AliasExpectation::Version(2)).unwrap(), Some(2));
+    assert_eq!(
+        bench.registry.version(&meant("m@champion")).unwrap_err().to_string(),
+        "alias `m@champion` does not exist"
+    );
+    let log = bench.registry.log(Some("m"), 0, 100).unwrap();
+    // One record for each change, none for what changed nothing.
+    assert_eq!(log.iter().filter(|entry| entry.action == Action::AliasMoved).count(), 3);
+}
+
+#[test]
+fn of_many_who_move_an_alias_one_wins() {
+    let bench = Bench::new(RegistrySettings::default());
+    for number in 1..=8 {
+        bench.pulled("m", number, &number.to_le_bytes(), 1).unwrap();
+    }
+    let won: usize = std::thread::scope(|scope| {
+        let tries: Vec<_> = (1..=8)
+            .map(|number| {
+                let registry = hanok_registry::Registry::open(&bench.root(), RegistrySettings::default()).unwrap();
+                scope.spawn(move || {
+                    let expected = AliasExpectation::Absent;
+                    registry.set_alias("m", "a", Some(number), expected, &actor("ann", 2)).is_ok()
+                })
+            })
+            .collect();
+        tries.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
+    });
+    assert_eq!(won, 1);
+}
