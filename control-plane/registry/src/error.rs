@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::digest::Digest;
 use crate::policy::Obstacle;
 use crate::stage::Stage;
 
@@ -24,12 +25,34 @@ pub enum ErrorCode {
     ResourceExhausted,
     /// Not now; nothing was changed, and trying again may help.
     Unavailable,
+    /// Content is not what its digest says: damaged, or not what was promised.
+    DataLoss,
     /// It may or may not have happened; look before doing it again.
     OutcomeUnknown,
     /// The registry cannot be used as it is: read-only, from a newer version, not ours.
     Unsupported,
-    /// A fault of the registry or its data.
+    /// A fault of the registry.
     Internal,
+}
+
+impl ErrorCode {
+    /// As it is written, such as `not_found`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "invalid_argument",
+            Self::NotFound => "not_found",
+            Self::AlreadyExists => "already_exists",
+            Self::Conflict => "conflict",
+            Self::FailedPrecondition => "failed_precondition",
+            Self::ResourceExhausted => "resource_exhausted",
+            Self::Unavailable => "unavailable",
+            Self::DataLoss => "data_loss",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::Unsupported => "unsupported",
+            Self::Internal => "internal",
+        }
+    }
 }
 
 /// Why a call did not succeed. Unless its code is [`ErrorCode::OutcomeUnknown`], nothing was changed.
@@ -88,12 +111,12 @@ pub enum RegistryError {
     },
     /// What came is not what was promised.
     DigestMismatch {
-        /// Of what.
+        /// Which file or version.
         what: String,
-        /// Digest that was promised.
-        expected: String,
-        /// Digest of what came.
-        actual: String,
+        /// Digest that was promised; `None`: nothing was.
+        expected: Option<Digest>,
+        /// Digest of what came; `None`: nothing did.
+        actual: Option<Digest>,
     },
     /// A stated limit is reached.
     LimitReached {
@@ -157,7 +180,7 @@ impl RegistryError {
             Self::AliasMoved { .. } => ErrorCode::Conflict,
             Self::NotApproved { .. } | Self::Evicted { .. } => ErrorCode::FailedPrecondition,
             Self::LimitReached { .. } => ErrorCode::ResourceExhausted,
-            Self::DigestMismatch { .. } => ErrorCode::Internal,
+            Self::DigestMismatch { .. } => ErrorCode::DataLoss,
             Self::Storage(failure, _) => match failure {
                 StorageFailure::Busy => ErrorCode::Unavailable,
                 StorageFailure::ReadOnly | StorageFailure::NotARegistry | StorageFailure::NewerLayout { .. } => {
@@ -165,7 +188,8 @@ impl RegistryError {
                 }
                 StorageFailure::DiskFull => ErrorCode::ResourceExhausted,
                 StorageFailure::OutcomeUnknown => ErrorCode::OutcomeUnknown,
-                StorageFailure::Corrupt | StorageFailure::Internal => ErrorCode::Internal,
+                StorageFailure::Corrupt => ErrorCode::DataLoss,
+                StorageFailure::Internal => ErrorCode::Internal,
             },
         }
     }
@@ -211,7 +235,10 @@ impl fmt::Display for RegistryError {
                 }
             }
             Self::DigestMismatch { what, expected, actual } => {
-                write!(formatter, "`{what}` is not what was promised: expected `{expected}`, got `{actual}`")
+                let digest =
+                    |digest: &Option<Digest>| digest.map_or("nothing".to_owned(), |known| format!("`{known}`"));
+                let (expected, actual) = (digest(expected), digest(actual));
+                write!(formatter, "`{what}` is not what was promised: expected {expected}, got {actual}")
             }
             Self::LimitReached { what, limit, actual } => {
                 write!(formatter, "expected at most {limit} {what}, got {actual}")

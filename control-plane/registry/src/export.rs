@@ -3,6 +3,7 @@
 //! Files are copied, so that what serves never depends on the registry. They come into sight by one rename; what is there
 //! already is never written to. A `config.pbtxt` at the top of a version belongs to the model and is laid beside it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,15 +12,14 @@ use serde::Serialize;
 
 use crate::digest::{Digest, DigestBuilder};
 use crate::error::RegistryError;
-use crate::folder::{is_free, make_folder, open_private, sync_folder};
+use crate::folder::{is_free, make_working_folder, remove_folder_if_there, sync_folder};
+use crate::local_files::CONFIGURATION;
 use crate::manifest::{FileContent, Manifest};
 use crate::names::{VersionReference, check_name};
 use crate::registry::Registry;
 use crate::version::Version;
-use crate::walk::files_below;
+use crate::walk::{files_below, read_blocks};
 
-/// The one file that belongs to the model.
-const CONFIGURATION: &str = "config.pbtxt";
 /// Beginning of the names of folders that are being filled. What lies in them looks like no model.
 const SCRATCH: &str = ".hanok-export-";
 
@@ -40,8 +40,9 @@ impl Registry {
     ///
     /// # Errors
     /// `NotFound`; `FailedPrecondition`: its files were evicted; `AlreadyExists`: the version's folder or the model's
-    /// configuration is there with other content; `Internal`: a file is missing or damaged. Then nothing is there that was
-    /// not there before.
+    /// configuration is there with other content; `DataLoss`: a file is missing or damaged. Then nothing is there that was
+    /// not there before. (Killed between its two renames, it leaves the model's configuration without the version: running
+    /// it again completes it.)
     pub fn export(
         &self,
         meant: &VersionReference,
@@ -59,22 +60,26 @@ impl Registry {
         if let Some(expected) = configuration {
             check_configuration(&target.join(CONFIGURATION), expected, name)?;
         }
-        if place.exists() {
-            check_same(&place, &manifest, &version)?;
-            return Ok(Exported { version, path: place, new: false });
-        }
-        make_folder(repository)?;
+        fs::create_dir_all(repository)?;
         let scratch = {
             let _lock = self.folder.lock()?;
-            Scratch::make(repository)?
+            Scratch::sweep(repository)?;
+            if place.exists() { None } else { Some(Scratch::make(repository)?) }
+        };
+        let Some(scratch) = scratch else {
+            check_same(&place, &manifest, &version)?;
+            return Ok(Exported { version, path: place, new: false });
         };
         let fresh = scratch.path.join("model");
         let folder = fresh.join(version.name.number.to_string());
-        make_folder(&folder)?;
+        fs::create_dir_all(&folder)?;
+        let mut folders = BTreeSet::from([fresh.clone(), folder.clone()]);
         for (path, content) in manifest.files() {
             let to = if path == CONFIGURATION { fresh.join(path) } else { folder.join(path) };
             self.copy(path, content, &to)?;
+            folders.extend(to.ancestors().skip(1).take_while(|above| above.starts_with(&folder)).map(Path::to_owned));
         }
+        folders.iter().try_for_each(|folder| sync_folder(folder))?;
         if target.exists() {
             let laid = target.join(CONFIGURATION);
             if configuration.is_some() && !laid.exists() {
@@ -90,7 +95,7 @@ impl Registry {
     }
 
     fn copy(&self, path: &str, content: &FileContent, to: &Path) -> Result<(), RegistryError> {
-        to.parent().map_or(Ok(()), make_folder)?;
+        to.parent().map_or(Ok(()), fs::create_dir_all)?;
         let mut source = File::open(self.folder.blob(&content.digest))
             .map_err(|error| RegistryError::corrupt(format!("{path}: {error}")))?;
         let mut file = File::create_new(to)?;
@@ -113,7 +118,7 @@ fn same_digest(what: &str, expected: &Digest, actual: &Digest) -> Result<(), Reg
     if expected == actual {
         return Ok(());
     }
-    let (expected, actual) = (expected.to_string(), actual.to_string());
+    let (expected, actual) = (Some(*expected), Some(*actual));
     Err(RegistryError::DigestMismatch { what: what.to_owned(), expected, actual })
 }
 
@@ -142,19 +147,14 @@ pub(crate) fn manifest_of(
     most: usize,
     skip: impl Fn(&str) -> bool,
 ) -> Result<Option<Manifest>, RegistryError> {
-    let mut files = std::collections::BTreeMap::new();
-    let mut block = vec![0; 1 << 20];
+    let mut files = BTreeMap::new();
     for (path, place) in files_below(folder, most, skip)? {
-        let (mut source, mut digest, mut bytes) = (File::open(place)?, DigestBuilder::default(), 0);
-        loop {
-            match io::Read::read(&mut source, &mut block)? {
-                0 => break,
-                read => {
-                    digest.update(&block[..read]);
-                    bytes += read as u64;
-                }
-            }
-        }
+        let (mut digest, mut bytes) = (DigestBuilder::default(), 0);
+        read_blocks(&path, &place, |block| {
+            digest.update(block);
+            bytes += block.len() as u64;
+            Ok(())
+        })?;
         files.insert(path, FileContent { digest: digest.finish(), bytes });
     }
     if files.is_empty() { Ok(None) } else { Manifest::new(files).map(Some) }
@@ -168,28 +168,22 @@ struct Scratch {
 }
 
 impl Scratch {
-    /// Makes one, and removes those whose processes are gone. The caller holds the registry's lock.
-    fn make(repository: &Path) -> Result<Self, RegistryError> {
+    /// Removes those whose processes are gone. The caller holds the registry's lock.
+    fn sweep(repository: &Path) -> Result<(), RegistryError> {
         for entry in fs::read_dir(repository)? {
             let path = entry?.path();
             let ours = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(SCRATCH));
             if ours && File::open(path.join("lock")).map_or(Ok(true), |lock| is_free(&lock))? {
-                fs::remove_dir_all(path)?;
+                remove_folder_if_there(&path)?;
             }
         }
-        for number in 0_u64.. {
-            let path = repository.join(format!("{SCRATCH}{}-{number}", std::process::id()));
-            match fs::create_dir(&path) {
-                Ok(()) => {
-                    let lock = open_private(&path.join("lock"))?;
-                    lock.lock()?;
-                    return Ok(Self { path, _lock: lock });
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(RegistryError::corrupt("no number is left for a folder"))
+        Ok(())
+    }
+
+    /// Makes one. The caller holds the registry's lock, so that no sweep meets it without its own.
+    fn make(repository: &Path) -> Result<Self, RegistryError> {
+        let (path, lock) = make_working_folder(repository, SCRATCH)?;
+        Ok(Self { path, _lock: lock })
     }
 }
 

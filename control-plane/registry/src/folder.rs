@@ -14,9 +14,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::digest::Digest;
-use crate::error::RegistryError;
+use crate::error::{RegistryError, StorageFailure};
 
 /// For folders that have to be made.
 const FOLDER_MODE: u32 = 0o700;
@@ -24,6 +25,11 @@ const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// For files by content: nobody has a reason to write there.
 pub(crate) const BLOB_MODE: u32 = 0o400;
+/// How long whoever publishes or removes files is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks whether the lock is free: `flock` has no form that waits for a limited time.
+const LOOK: Duration = Duration::from_millis(1);
+const DATABASE: &str = "registry.sqlite";
 
 /// The folder of a registry.
 #[derive(Clone, Debug)]
@@ -38,11 +44,12 @@ impl Folder {
         for part in ["", "blobs", "staging", "holds"] {
             make_folder(&folder.root.join(part))?;
         }
+        sync_folder(root)?;
         Ok(folder)
     }
 
     pub(crate) fn database(&self) -> PathBuf {
-        self.root.join("registry.sqlite")
+        self.root.join(DATABASE)
     }
 
     pub(crate) fn staging(&self) -> PathBuf {
@@ -71,7 +78,14 @@ impl Folder {
     /// Waits for the right to publish or remove files; it ends when the lock is dropped.
     pub(crate) fn lock(&self) -> Result<File, RegistryError> {
         let lock = open_private(&self.root.join("registry.lock"))?;
-        lock.lock()?;
+        let until = Instant::now() + PATIENCE;
+        while !is_free(&lock)? {
+            if Instant::now() > until {
+                let detail = format!("registry.lock is held for more than {} s", PATIENCE.as_secs());
+                return Err(RegistryError::Storage(StorageFailure::Busy, detail.into()));
+            }
+            std::thread::sleep(LOOK);
+        }
         Ok(lock)
     }
 
@@ -91,6 +105,17 @@ impl Folder {
         }
     }
 
+    /// Removes the marks that nobody holds any more. The caller holds the registry's lock, without which nobody marks.
+    pub(crate) fn remove_free_marks(&self, _held: &File) -> Result<(), RegistryError> {
+        for mark in fs::read_dir(self.root.join("holds"))? {
+            let path = mark?.path();
+            if is_free(&File::open(&path)?)? {
+                remove_if_there(&path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes files by content, those that are there.
     pub(crate) fn remove_blobs<'a>(&self, digests: impl IntoIterator<Item = &'a Digest>) -> Result<(), RegistryError> {
         for digest in digests {
@@ -98,6 +123,12 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// Whether a registry was made in this folder.
+#[must_use]
+pub fn is_registry(folder: &Path) -> bool {
+    folder.join(DATABASE).is_file()
 }
 
 /// Takes the lock if nobody has it; it ends when the file is dropped.
@@ -114,6 +145,30 @@ pub(crate) fn open_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)
 }
 
+/// Makes a folder with a number of its own behind `prefix`, and takes the lock in it that says that somebody works there.
+/// The caller holds the registry's lock, so that no sweep meets the folder without it.
+pub(crate) fn make_working_folder(parent: &Path, prefix: &str) -> Result<(PathBuf, File), RegistryError> {
+    let process = std::process::id();
+    for number in 0_u64.. {
+        let path = parent.join(format!("{prefix}{process}-{number}"));
+        match fs::create_dir(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(error.into()),
+        }
+        match open_private(&path.join("lock")) {
+            Ok(lock) => {
+                lock.lock()?;
+                return Ok((path, lock));
+            }
+            // Whoever had the number before was still removing a folder of that name, and removed this one.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(RegistryError::corrupt("no number is left for a folder"))
+}
+
 /// Makes a folder for this user only, and those above it.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)
@@ -125,7 +180,16 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
+    gone(fs::remove_file(path))
+}
+
+/// Removes a folder and what is in it; somebody else may be doing the same.
+pub(crate) fn remove_folder_if_there(path: &Path) -> io::Result<()> {
+    gone(fs::remove_dir_all(path))
+}
+
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

@@ -1,15 +1,14 @@
-//! Reading everything again, and making room.
+//! Making room: removing what nobody needs, and evicting what nobody uses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
 
 use rusqlite::params;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::audit::{self, Action};
-use crate::digest::{Digest, DigestBuilder};
+use crate::digest::Digest;
 use crate::error::RegistryError;
 use crate::eviction::{StoredVersion, choose_evictions, stored_bytes};
 use crate::manifest::{FileContent, Manifest};
@@ -18,50 +17,6 @@ use crate::registry::Registry;
 use crate::rows;
 use crate::staging::Staging;
 use crate::version::{Actor, Version};
-
-/// What is wrong with one file by content.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(tag = "problem", rename_all = "snake_case")]
-pub enum BlobProblem {
-    /// It is not there, or cannot be read.
-    Missing {
-        /// The version that needs it.
-        version: VersionName,
-        /// Its path there.
-        path: String,
-    },
-    /// It holds something else.
-    Differs {
-        /// The version that needs it.
-        version: VersionName,
-        /// Its path there.
-        path: String,
-        /// Digest that it should have.
-        expected: Digest,
-        /// Digest that it has.
-        actual: Digest,
-    },
-    /// The files on record of a version are not those that it was registered with.
-    Manifest {
-        /// Which version.
-        version: VersionName,
-    },
-}
-
-/// What came of reading everything again.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct VerifyReport {
-    /// Versions whose files are here.
-    pub versions: u64,
-    /// Contents read.
-    pub blobs: u64,
-    /// Bytes read.
-    pub bytes: u64,
-    /// Contents that no version needs; collecting removes them.
-    pub orphans: u64,
-    /// What is wrong.
-    pub problems: Vec<BlobProblem>,
-}
 
 /// What to collect.
 #[derive(Clone, Debug, Default)]
@@ -88,49 +43,6 @@ pub struct Collected {
 }
 
 impl Registry {
-    /// Reads every file again and compares it with its digest, and the database with itself.
-    ///
-    /// # Errors
-    /// `Internal` when the database is damaged. What is wrong with files is in the report.
-    pub fn verify(&self) -> Result<VerifyReport, RegistryError> {
-        let versions = self.read(|transaction| {
-            let found: String = transaction.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-            if found != "ok" {
-                return Err(RegistryError::corrupt(found));
-            }
-            manifests(transaction)
-        })?;
-        let mut report = VerifyReport { versions: versions.len() as u64, ..VerifyReport::default() };
-        let mut read: BTreeMap<Digest, Option<Digest>> = BTreeMap::new();
-        for (version, manifest) in versions {
-            if manifest.digest() != version.digest {
-                report.problems.push(BlobProblem::Manifest { version: version.name.clone() });
-            }
-            for (path, file) in manifest.files() {
-                let actual = match read.get(&file.digest) {
-                    Some(known) => *known,
-                    None => {
-                        let (actual, bytes) = self.digest_of(file)?;
-                        report.bytes += bytes;
-                        read.insert(file.digest, actual);
-                        actual
-                    }
-                };
-                let (version, path, expected) = (version.name.clone(), path.clone(), file.digest);
-                match actual {
-                    None => report.problems.push(BlobProblem::Missing { version, path }),
-                    Some(actual) if actual != expected => {
-                        report.problems.push(BlobProblem::Differs { version, path, expected, actual });
-                    }
-                    Some(_) => {}
-                }
-            }
-        }
-        report.blobs = read.len() as u64;
-        report.orphans = self.folder.blobs()?.iter().filter(|blob| !read.contains_key(blob)).count() as u64;
-        Ok(report)
-    }
-
     /// Removes contents that no version needs, and evicts versions to stay below a quota: those that were pulled, are in
     /// stage `none` or `archived`, have no alias and are neither held nor named in the request; least recently used first.
     /// An evicted version stays on record, and comes back by pulling it again.
@@ -145,6 +57,7 @@ impl Registry {
         let (mut collected, unneeded) = self.plan(&stored, evicted)?;
         if !request.dry_run {
             self.evict(&collected.evicted, &unneeded, actor, &lock)?;
+            self.folder.remove_free_marks(&lock)?;
         }
         collected.orphans = unneeded.len() as u64;
         Ok(collected)
@@ -233,29 +146,10 @@ impl Registry {
         };
         versions.iter().map(stored).collect()
     }
-
-    /// The digest of what lies there, `None` if nothing does, and how many bytes were read.
-    fn digest_of(&self, file: &FileContent) -> Result<(Option<Digest>, u64), RegistryError> {
-        let mut source = match File::open(self.folder.blob(&file.digest)) {
-            Ok(source) => source,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok((None, 0)),
-            Err(error) => return Err(error.into()),
-        };
-        let (mut builder, mut bytes, mut block) = (DigestBuilder::default(), 0, vec![0; 1 << 20]);
-        loop {
-            match source.read(&mut block)? {
-                0 => return Ok((Some(builder.finish()), bytes)),
-                read => {
-                    builder.update(&block[..read]);
-                    bytes += read as u64;
-                }
-            }
-        }
-    }
 }
 
 /// The versions whose files are here, with their files.
-fn manifests(transaction: &rusqlite::Transaction<'_>) -> Result<Vec<(Version, Manifest)>, RegistryError> {
+pub(crate) fn manifests(transaction: &rusqlite::Transaction<'_>) -> Result<Vec<(Version, Manifest)>, RegistryError> {
     let present = rows::versions(transaction, None)?.into_iter().filter(|version| version.present);
     present
         .map(|version| {

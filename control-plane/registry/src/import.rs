@@ -4,9 +4,6 @@
 //! their places; one transaction with the rows. Before the last, a sweep removes everything; after it, everything stays.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
 
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::json;
@@ -22,10 +19,6 @@ use crate::registry::Registry;
 use crate::rows;
 use crate::staging::{CompleteFile, StagedFile, Staging};
 use crate::version::{Actor, Version, VersionFacts};
-use crate::walk::files_below;
-
-/// Bytes read at once from a local file.
-const BLOCK: usize = 1 << 20;
 
 /// A version whose files are being written. Dropping it leaves nothing.
 #[derive(Debug)]
@@ -63,43 +56,6 @@ impl Registry {
         let lock = self.folder.lock()?;
         let staging = Staging::make(&self.folder, &lock)?;
         Ok(Import { registry: self, staging, files: BTreeMap::new(), bytes: 0 })
-    }
-
-    /// Registers a file, or all files of a folder, of this machine as the next version of `model`.
-    ///
-    /// # Errors
-    /// As of [`Import::file`] and [`Import::register`]; `NotFound` when there is nothing at `path`.
-    pub fn add(
-        &self,
-        model: &str,
-        path: &Path,
-        facts: &VersionFacts,
-        actor: &Actor,
-    ) -> Result<Registered, RegistryError> {
-        let Ok(metadata) = std::fs::metadata(path) else {
-            return Err(RegistryError::not_found("path", path.display().to_string()));
-        };
-        let files = if metadata.is_dir() {
-            files_below(path, self.settings.max_files, |_| false)?
-        } else {
-            let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.ok_or_else(|| RegistryError::invalid("path", "expected a name in UTF-8"))?;
-            vec![(name.to_owned(), path.to_owned())]
-        };
-        let mut import = self.import()?;
-        let mut block = vec![0; BLOCK];
-        for (name, place) in files {
-            let mut source = File::open(place)?;
-            let mut file = import.file(&name)?;
-            loop {
-                match source.read(&mut block)? {
-                    0 => break,
-                    read => file.write(&block[..read])?,
-                }
-            }
-            import.finish(file)?;
-        }
-        import.register(model, facts, actor)
     }
 }
 
@@ -140,8 +96,8 @@ impl Import<'_> {
 
     /// Registers what was finished as the next version of `model`, which is made if need be. Durable when it returns.
     ///
-    /// Content that the model has from the same source already is not registered again: its version is returned, and its
-    /// files are back if they were evicted.
+    /// Content that the model has from the same source already (or from this machine, with the same facts) is not registered
+    /// again: its version is returned, and its files are back if they were evicted.
     ///
     /// # Errors
     /// `InvalidArgument`: a name, a fact or the set of files breaks a rule. `NotFound`: a parent. `ResourceExhausted`: the
@@ -196,12 +152,6 @@ impl ImportFile {
         }
         self.staged.write(bytes)
     }
-
-    /// How many bytes were taken: where a download that was cut goes on.
-    #[must_use]
-    pub const fn bytes(&self) -> u64 {
-        self.staged.bytes()
-    }
 }
 
 fn rows_for(
@@ -214,7 +164,8 @@ fn rows_for(
     ensure_model(transaction, model, &ModelPolicy::default(), actor)?;
     let digest = manifest.digest();
     let pinned = facts.origin.as_ref().map(|origin| origin.pinned.as_str());
-    if let Some(number) = same_content(transaction, model, &digest, pinned)? {
+    let told = json!(facts).to_string();
+    if let Some(number) = same_content(transaction, model, &digest, pinned, &told)? {
         return restored(transaction, VersionName { model: model.to_owned(), number }, actor);
     }
     for parent in &facts.parents {
@@ -228,7 +179,7 @@ fn rows_for(
     let stored = rows::number(number)?;
     transaction.execute(
         "INSERT INTO versions VALUES (?1, ?2, ?3, ?4, ?5, 'none', 1, ?6, ?7, ?6)",
-        params![model, stored, digest.hex(), pinned, json!(facts).to_string(), now, actor.name],
+        params![model, stored, digest.hex(), pinned, told, now, actor.name],
     )?;
     for parent in &facts.parents {
         transaction.execute(
@@ -241,15 +192,19 @@ fn rows_for(
     Ok(Registered { version: rows::version(transaction, &name.into())?, new: true })
 }
 
+/// The version that has this content from this source. Facts of a source may change over there, and are as they were when
+/// the version was pulled; other facts about the same content from this machine make another version.
 fn same_content(
     transaction: &Transaction<'_>,
     model: &str,
     digest: &Digest,
     pinned: Option<&str>,
+    told: &str,
 ) -> Result<Option<u64>, RegistryError> {
     let statement = "SELECT number FROM versions WHERE model = ?1 AND digest = ?2 AND pinned IS ?3
-        ORDER BY number DESC LIMIT 1";
-    let found = transaction.query_row(statement, params![model, digest.hex(), pinned], |row| rows::count(row, 0));
+        AND (pinned IS NOT NULL OR facts = ?4) ORDER BY number DESC LIMIT 1";
+    let values = params![model, digest.hex(), pinned, told];
+    let found = transaction.query_row(statement, values, |row| rows::count(row, 0));
     Ok(found.optional()?)
 }
 

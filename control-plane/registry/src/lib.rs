@@ -15,11 +15,16 @@ mod digest;
 mod error;
 mod eviction;
 mod export;
+mod filter;
 mod folder;
 mod housekeeping;
 mod import;
+mod known_sources;
+mod local_files;
+mod lock_check;
 mod lock_file;
 mod manifest;
+mod model_folder;
 mod names;
 mod policy;
 mod registry;
@@ -27,6 +32,7 @@ mod rows;
 mod schema;
 mod stage;
 mod staging;
+mod verify;
 mod version;
 mod walk;
 
@@ -37,18 +43,23 @@ pub use digest::{Digest, DigestBuilder};
 pub use error::{ErrorCode, RegistryError, StorageFailure};
 pub use eviction::{StoredVersion, choose_evictions, stored_bytes};
 pub use export::Exported;
-pub use housekeeping::{BlobProblem, CollectRequest, Collected, VerifyReport};
+pub use filter::VersionFilter;
+pub use folder::is_registry;
+pub use housekeeping::{CollectRequest, Collected};
 pub use import::{Import, ImportFile, Registered};
-pub use lock_file::{
-    FoundModel, LOCK_FORMAT, LockFile, LockProblem, LockedModel, LockedVersion, check_locked, find_models,
-};
+pub use known_sources::KnownSources;
+pub use local_files::{LocalFiles, Provenance};
+pub use lock_check::{LockProblem, check_locked, check_model};
+pub use lock_file::{LockFile, LockedModel, LockedVersion};
 pub use manifest::{FileContent, Manifest};
+pub use model_folder::{FoundModel, find_model, find_models};
 pub use names::{
     NAME_BYTES, PATH_BYTES, PATH_DEPTH, Selector, TEXT_BYTES, VersionName, VersionReference, check_name, check_path,
 };
 pub use policy::{Approval, ModelPolicy, NewApproval, Obstacle, StageRule, Verdict, obstacles};
 pub use registry::{Hold, Registry, RegistrySettings};
 pub use stage::{Stage, is_transition};
+pub use verify::{BlobProblem, VerifyReport};
 pub use version::{
     Actor, GitCommit, Lineage, LineageStep, Model, Origin, Signature, TensorSignature, TrainingData, Version,
     VersionFacts, VersionRecord,

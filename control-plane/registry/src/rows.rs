@@ -143,7 +143,8 @@ pub(crate) fn manifest(transaction: &Transaction<'_>, digest: &Digest) -> Result
     let files = prepared.query_map([digest.hex()], |row| {
         Ok((row.get(0)?, FileContent { digest: parsed(row, 1)?, bytes: count(row, 2)? }))
     })?;
-    Manifest::new(files.collect::<Result<_, _>>()?)
+    let files = files.collect::<Result<_, _>>()?;
+    Manifest::new(files).map_err(|error| RegistryError::corrupt(format!("manifest {digest}: {error}")))
 }
 
 /// Whether a version whose files are here has this content.

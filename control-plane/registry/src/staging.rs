@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, DigestBuilder};
 use crate::error::RegistryError;
-use crate::folder::{BLOB_MODE, Folder, is_free, make_folder, open_private, sync_folder};
+use crate::folder::{
+    BLOB_MODE, Folder, is_free, make_folder, make_working_folder, open_private, remove_folder_if_there, sync_folder,
+};
 use crate::manifest::FileContent;
 
 /// Digests that are about to appear or disappear, one a line.
@@ -28,20 +30,8 @@ pub(crate) struct Staging {
 impl Staging {
     /// Makes a folder of its own. The caller holds the registry's lock, so that no sweep meets it without its lock.
     pub(crate) fn make(folder: &Folder, _held: &File) -> Result<Self, RegistryError> {
-        let process = std::process::id();
-        for number in 0_u64.. {
-            let path = folder.staging().join(format!("{process}-{number}"));
-            match fs::create_dir(&path) {
-                Ok(()) => {
-                    let lock = open_private(&path.join("lock"))?;
-                    lock.lock()?;
-                    return Ok(Self { path, files: 0, abandoned: false, _lock: lock });
-                }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(RegistryError::corrupt("no number is left for a staging folder"))
+        let (path, lock) = make_working_folder(&folder.staging(), "")?;
+        Ok(Self { path, files: 0, abandoned: false, _lock: lock })
     }
 
     /// A new file in the folder.
@@ -156,7 +146,7 @@ impl Leftovers {
     /// Removes the folders.
     pub(crate) fn remove(self) -> Result<(), RegistryError> {
         for path in self.folders {
-            fs::remove_dir_all(path)?;
+            remove_folder_if_there(&path)?;
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use hanok_registry::{
-    Actor, Origin, Registered, Registry, RegistryError, RegistrySettings, Version, VersionFacts, VersionReference,
+    Actor, LocalFiles, Origin, Registered, Registry, RegistryError, RegistrySettings, Version, VersionFacts,
+    VersionReference,
 };
 use hanok_state::Timestamp;
 use tempfile::TempDir;
@@ -49,6 +50,10 @@ impl Bench {
     pub(crate) fn version(&self, reference: &str) -> Version {
         self.registry.version(&meant(reference)).unwrap()
     }
+}
+
+pub(crate) fn local(path: &Path) -> LocalFiles {
+    LocalFiles { path: path.to_owned(), configuration: None }
 }
 
 pub(crate) fn origin(model: &str, pinned: u32) -> VersionFacts {

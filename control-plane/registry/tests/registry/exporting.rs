@@ -1,11 +1,8 @@
-//! Versions in a model repository, and lock files over it.
+//! Versions in a model repository.
 
 use std::fs;
 
-use hanok_registry::{
-    ErrorCode, LOCK_FORMAT, LockFile, LockProblem, LockedModel, LockedVersion, RegistrySettings, VersionFacts,
-    check_locked, find_models,
-};
+use hanok_registry::{ErrorCode, RegistrySettings, VersionFacts};
 
 use crate::bench::{Bench, at, meant};
 
@@ -50,35 +47,4 @@ fn a_damaged_file_is_not_laid_out() {
     let error = bench.registry.export(&meant("m"), &repository, None, at(2)).unwrap_err();
     assert!(error.to_string().starts_with("`model.onnx` is not what was promised"), "{error}");
     assert_eq!(fs::read_dir(&repository).unwrap().count(), 0);
-}
-
-#[test]
-fn only_what_is_locked_may_be_served() {
-    let bench = Bench::new(RegistrySettings::default());
-    bench.pulled("m", 1, b"network", 1).unwrap();
-    let repository = bench.folder.path().join("models");
-    bench.registry.export(&meant("m"), &repository, None, at(2)).unwrap();
-    let found = || find_models([repository.as_path()]).unwrap();
-    // What lies there has the digest that the registry knows.
-    assert_eq!(found()["m"].versions[&1], Some(bench.version("m").digest));
-    let version = LockedVersion { digest: bench.version("m").digest, source: None };
-    let model = LockedModel { beside: None, versions: [(1, version)].into() };
-    let lock = LockFile { format: LOCK_FORMAT.to_owned(), models: [("m".to_owned(), model)].into() };
-    assert_eq!(check_locked(&lock, &found()), []);
-    fs::write(repository.join("m/config.pbtxt"), b"max_batch_size: 1").unwrap();
-    let problems = check_locked(&lock, &found());
-    assert!(matches!(problems[..], [LockProblem::Differs { version: None, .. }]), "{problems:?}");
-    fs::remove_file(repository.join("m/config.pbtxt")).unwrap();
-    fs::write(repository.join("m/1/model.onnx"), b"netwark").unwrap();
-    fs::create_dir_all(repository.join("m/2")).unwrap();
-    fs::create_dir_all(repository.join("stranger/1")).unwrap();
-    let told: Vec<String> = check_locked(&lock, &found()).iter().map(ToString::to_string).collect();
-    assert!(told[0].starts_with("version 1 of model `m`: expected `sha256:"), "{told:?}");
-    assert_eq!(
-        told[1..],
-        ["version 2 of model `m` is not in the lock file", "model `stranger` is not in the lock file"]
-    );
-    fs::remove_dir_all(&repository).unwrap();
-    fs::create_dir(&repository).unwrap();
-    assert_eq!(check_locked(&lock, &found()), [LockProblem::Missing { model: "m".to_owned(), version: None }]);
 }

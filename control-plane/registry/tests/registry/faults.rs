@@ -15,7 +15,7 @@ fn what_is_not_a_registry_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("registry.sqlite");
     fs::write(&database, "<html>").unwrap();
-    assert_eq!(refusal(folder.path()).code(), ErrorCode::Internal);
+    assert_eq!(refusal(folder.path()).code(), ErrorCode::DataLoss);
     fs::remove_file(&database).unwrap();
     let foreign = rusqlite::Connection::open(&database).unwrap();
     foreign.execute_batch("CREATE TABLE theirs (x)").unwrap();

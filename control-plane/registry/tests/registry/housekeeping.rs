@@ -122,6 +122,46 @@ fn what_nobody_needs_is_collected() {
 }
 
 #[test]
+fn verifying_while_others_register_and_evict_finds_nothing() {
+    let bench = Bench::new(RegistrySettings { quota_bytes: Some(100), ..RegistrySettings::default() });
+    let other = hanok_registry::Registry::open(&bench.root(), RegistrySettings::default()).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let verifying = scope.spawn(|| {
+            let mut rounds = 0;
+            while !done.load(std::sync::atomic::Ordering::Acquire) || rounds == 0 {
+                let report = other.verify().unwrap();
+                assert_eq!((report.orphans, report.problems), (0, vec![]));
+                rounds += 1;
+            }
+        });
+        for number in 1..=60_u32 {
+            bench.pulled("m", number, &[7; 30].map(|byte: u32| (byte + number).to_le_bytes()[0]), 1).unwrap();
+        }
+        done.store(true, std::sync::atomic::Ordering::Release);
+        verifying.join().unwrap();
+    });
+    assert_eq!(bench.registry.versions(None).unwrap().iter().filter(|version| version.present).count(), 3);
+}
+
+#[test]
+fn marks_that_nobody_holds_are_removed() {
+    let bench = Bench::new(RegistrySettings::default());
+    bench.pulled("m", 1, b"one", 1).unwrap();
+    bench.pulled("m", 2, b"two", 1).unwrap();
+    drop(bench.registry.hold(&meant("m/1"), at(2)).unwrap());
+    let (_, hold) = bench.registry.hold(&meant("m/2"), at(2)).unwrap();
+    let marks = || files_below(&bench.root().join("holds")).len();
+    assert_eq!(marks(), 2);
+    bench.registry.collect(&CollectRequest::default(), &actor("ann", 3)).unwrap();
+    assert_eq!(marks(), 1);
+    let everything = CollectRequest { quota_bytes: Some(0), ..CollectRequest::default() };
+    bench.registry.collect(&everything, &actor("ann", 3)).unwrap();
+    assert_eq!((bench.version("m/1").present, bench.version("m/2").present), (false, true));
+    drop(hold);
+}
+
+#[test]
 fn two_versions_are_compared() {
     let bench = Bench::new(RegistrySettings::default());
     let facts = |auc: f64| VersionFacts { metrics: [("auc".to_owned(), auc)].into(), ..VersionFacts::default() };

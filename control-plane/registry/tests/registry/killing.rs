@@ -1,4 +1,4 @@
-//! kill -9 of real processes while they register and evict: see `examples/kill_imports.rs`, whose figures it checks.
+//! kill -9 of real processes while they register, export and evict: see `examples/kill_imports.rs`, whose figures it checks.
 //!
 //! `cargo test -p hanok-registry` builds the example; with `--test registry` alone it must be built before.
 
@@ -19,6 +19,7 @@ fn two_hundred_kills_lose_nothing_and_leave_nothing() {
     let figures: serde_json::Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
     assert_eq!(figures["kills"], 200, "{figures}");
     assert_eq!((&figures["lost"], &figures["half"]), (&serde_json::json!(0), &serde_json::json!(0)), "{figures}");
+    assert!(figures["exported"].as_u64().unwrap() > 50, "{figures}");
     // Kills hit the middle of the work, not its end only.
     assert!(figures["killed_at_work"].as_u64().unwrap() > 50, "{figures}");
 }

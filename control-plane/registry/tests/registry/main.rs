@@ -5,7 +5,9 @@
 mod bench;
 mod exporting;
 mod faults;
+mod fetching;
 mod governing;
 mod housekeeping;
 mod killing;
+mod locking;
 mod registering;

@@ -2,10 +2,10 @@
 
 use hanok_registry::{
     Action, Digest, ErrorCode, GitCommit, RegistrySettings, Signature, TensorSignature, TrainingData, VersionFacts,
-    VersionName,
+    VersionFilter, VersionName,
 };
 
-use crate::bench::{Bench, actor, files_below, meant, origin};
+use crate::bench::{Bench, actor, files_below, local, meant, origin};
 
 #[test]
 fn a_folder_becomes_a_version_with_its_facts() {
@@ -28,7 +28,7 @@ fn a_folder_becomes_a_version_with_its_facts() {
         tags: [("team".to_owned(), "flights".to_owned())].into(),
         ..VersionFacts::default()
     };
-    let registered = bench.registry.add("flights", &source, &facts, &actor("ann", 7)).unwrap();
+    let registered = bench.registry.add("flights", &local(&source), &facts, &actor("ann", 7)).unwrap();
     assert!(registered.new);
     assert_eq!(registered.version.name, VersionName { model: "flights".into(), number: 1 });
     assert_eq!((registered.version.bytes, registered.version.registered_by.as_str()), (21, "ann"));
@@ -58,6 +58,47 @@ fn the_same_content_from_the_same_source_is_the_same_version() {
     assert_eq!(bench.pulled("m", 2, b"one", 3).unwrap().version.name.number, 2);
     assert_eq!(bench.pulled("n", 1, b"one", 3).unwrap().version.name.number, 1);
     assert_eq!(files_below(&bench.root().join("blobs")).len(), 1);
+}
+
+#[test]
+fn other_facts_from_this_machine_are_another_version() {
+    let bench = Bench::new(RegistrySettings::default());
+    let add = |auc: f64| {
+        let facts = VersionFacts { metrics: [("auc".to_owned(), auc)].into(), ..VersionFacts::default() };
+        let registered = bench.register("m", &[("f", b"1")], &facts, 1).unwrap();
+        (registered.new, registered.version.name.number)
+    };
+    assert_eq!(add(0.5), (true, 1));
+    assert_eq!(add(0.6), (true, 2), "what was told is not lost");
+    assert_eq!(add(0.5), (false, 1));
+    assert_eq!(files_below(&bench.root().join("blobs")).len(), 1);
+}
+
+#[test]
+fn versions_are_found_by_what_they_were_made_of() {
+    let bench = Bench::new(RegistrySettings::default());
+    let data = |reference: &str| Some(TrainingData { reference: reference.into(), digest: Some("d1".into()) });
+    let git = Some(GitCommit { commit: "abcdef0123".repeat(4), remote: None });
+    let tagged = VersionFacts { tags: [("team".to_owned(), "a".to_owned())].into(), ..origin("m", 7) };
+    bench
+        .register("m", &[("f", b"1")], &VersionFacts { training_data: data("s3://x"), ..VersionFacts::default() }, 1)
+        .unwrap();
+    bench.register("m", &[("f", b"2")], &VersionFacts { training_data: data("s3://y"), git, ..tagged }, 1).unwrap();
+    bench.registry.promote(&meant("m/2"), hanok_registry::Stage::Staging, false, &actor("ann", 2)).unwrap();
+    let found = |filter: &VersionFilter| -> Vec<u64> {
+        let versions = bench.registry.versions(None).unwrap();
+        versions.iter().filter(|version| filter.matches(version)).map(|version| version.name.number).collect()
+    };
+    let all = VersionFilter::default();
+    assert_eq!(found(&all), [1, 2]);
+    assert_eq!(found(&VersionFilter { training_data: Some("s3://x".into()), ..all.clone() }), [1]);
+    assert_eq!(found(&VersionFilter { training_data: Some("d1".into()), ..all.clone() }), [1, 2]);
+    assert_eq!(found(&VersionFilter { git_commit: Some("ABCDEF".into()), ..all.clone() }), [2]);
+    assert_eq!(found(&VersionFilter { git_commit: Some("bcdef".into()), ..all.clone() }), [0_u64; 0]);
+    assert_eq!(found(&VersionFilter { tags: [("team".into(), "a".into())].into(), ..all.clone() }), [2]);
+    assert_eq!(found(&VersionFilter { tags: [("team".into(), "b".into())].into(), ..all.clone() }), [0_u64; 0]);
+    assert_eq!(found(&VersionFilter { origin: Some("mlflow://m/".into()), ..all.clone() }), [2]);
+    assert_eq!(found(&VersionFilter { stage: Some(hanok_registry::Stage::None), ..all }), [1]);
 }
 
 #[test]
@@ -94,9 +135,9 @@ fn a_folder_with_a_link_is_refused() {
     let source = bench.folder.path().join("m");
     std::fs::create_dir(&source).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", source.join("model.onnx")).unwrap();
-    let error = bench.registry.add("m", &source, &VersionFacts::default(), &actor("ann", 1)).unwrap_err();
+    let error = bench.registry.add("m", &local(&source), &VersionFacts::default(), &actor("ann", 1)).unwrap_err();
     assert_eq!(error.to_string(), "path: expected plain files and folders, `model.onnx` is neither");
-    let missing = bench.registry.add("m", &source.join("none"), &VersionFacts::default(), &actor("ann", 1));
+    let missing = bench.registry.add("m", &local(&source.join("none")), &VersionFacts::default(), &actor("ann", 1));
     assert_eq!(missing.unwrap_err().code(), ErrorCode::NotFound);
 }
 
@@ -138,7 +179,7 @@ fn two_processes_may_register_at_once() {
                     file.write(format!("{name} {number}").as_bytes()).unwrap();
                     import.finish(file).unwrap();
                     import.register("m", &origin(name, number), &actor(name, 1)).unwrap();
-                    // Opening sweeps; what the other has under way must stay.
+                    // Collecting sweeps; what the other has under way must stay.
                     registry.collect(&hanok_registry::CollectRequest::default(), &actor(name, 1)).unwrap();
                 }
             });
