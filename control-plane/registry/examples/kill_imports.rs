@@ -190,7 +190,7 @@ fn check_repository(registry: &Registry, repository: &Path, exported: &[u64], co
     let found = find_models([repository]).unwrap();
     let versions = found.get("m").map(|model| model.versions.clone()).unwrap_or_default();
     for (number, digest) in &versions {
-        let pinned = digest.and_then(|digest| sources.find("m", *number, &digest));
+        let pinned = sources.find("m", *number, digest);
         let own = registry.version(&format!("m/{number}").parse().unwrap()).unwrap().facts.origin.unwrap().pinned;
         counts.half += u64::from(pinned != Some(own));
     }

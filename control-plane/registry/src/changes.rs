@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::audit::{self, Action};
 use crate::error::RegistryError;
 use crate::names::{VersionName, VersionReference, check_name};
-use crate::policy::{ModelPolicy, NewApproval, obstacles};
+use crate::policy::{ModelPolicy, NewApproval, StageRule, obstacles};
 use crate::registry::Registry;
 use crate::rows;
 use crate::stage::{Stage, is_transition};
@@ -36,33 +36,29 @@ impl AliasExpectation {
 }
 
 impl Registry {
-    /// Makes a model. Registering a version makes its model too, without rules.
+    /// Replaces a model's rule for one stage; one that wants nothing is removed. The model is made if need be. Versions stay in
+    /// the stages that they are in.
     ///
     /// # Errors
-    /// `InvalidArgument` for the name or the rules; `AlreadyExists`.
-    pub fn create_model(&self, name: &str, policy: &ModelPolicy, actor: &Actor) -> Result<Model, RegistryError> {
-        policy.check()?;
+    /// `InvalidArgument` for the name or the rule.
+    pub fn set_rule(&self, model: &str, stage: Stage, rule: StageRule, actor: &Actor) -> Result<Model, RegistryError> {
+        rule.check(stage)?;
         self.write(|transaction| {
-            if !ensure_model(transaction, name, policy, actor)? {
-                return Err(RegistryError::AlreadyExists { what: "model", name: name.to_owned() });
+            ensure_model(transaction, model, actor)?;
+            let before = rows::model(transaction, model)?.policy;
+            let mut after = before.clone();
+            if rule == StageRule::default() {
+                after.rules.remove(&stage);
+            } else {
+                after.rules.insert(stage, rule);
             }
-            rows::model(transaction, name)
-        })
-    }
-
-    /// Replaces a model's rules. Versions stay in the stages that they are in.
-    ///
-    /// # Errors
-    /// `InvalidArgument` for the rules; `NotFound`.
-    pub fn set_policy(&self, name: &str, policy: &ModelPolicy, actor: &Actor) -> Result<Model, RegistryError> {
-        policy.check()?;
-        self.write(|transaction| {
-            let before = rows::model(transaction, name)?;
-            transaction
-                .execute("UPDATE models SET policy = ?1 WHERE name = ?2", params![json!(policy).to_string(), name])?;
-            let detail = json!({ "before": before.policy, "after": policy });
-            audit::record(transaction, actor, Action::PolicySet, name, None, &detail)?;
-            rows::model(transaction, name)
+            if before != after {
+                let values = params![json!(after).to_string(), model];
+                transaction.execute("UPDATE models SET policy = ?1 WHERE name = ?2", values)?;
+                let detail = json!({ "before": before, "after": after });
+                audit::record(transaction, actor, Action::PolicySet, model, None, &detail)?;
+            }
+            rows::model(transaction, model)
         })
     }
 
@@ -176,22 +172,18 @@ impl Registry {
     }
 }
 
-/// Makes the model if it does not exist; tells whether it did that.
-pub(crate) fn ensure_model(
-    transaction: &Transaction<'_>,
-    name: &str,
-    policy: &ModelPolicy,
-    actor: &Actor,
-) -> Result<bool, RegistryError> {
+/// Makes the model, without rules, if it does not exist.
+pub(crate) fn ensure_model(transaction: &Transaction<'_>, name: &str, actor: &Actor) -> Result<(), RegistryError> {
     check_name("model", name)?;
+    let policy = json!(ModelPolicy::default()).to_string();
     let made = transaction.execute(
         "INSERT INTO models VALUES (?1, ?2, 0, ?3) ON CONFLICT DO NOTHING",
-        params![name, json!(policy).to_string(), actor.now.unix_millis()],
+        params![name, policy, actor.now.unix_millis()],
     )?;
     if made > 0 {
-        audit::record(transaction, actor, Action::ModelCreated, name, None, &json!({ "policy": policy }))?;
+        audit::record(transaction, actor, Action::ModelCreated, name, None, &json!({}))?;
     }
-    Ok(made > 0)
+    Ok(())
 }
 
 fn check_promotion(transaction: &Transaction<'_>, version: &Version, to: Stage) -> Result<(), RegistryError> {

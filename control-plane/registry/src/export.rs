@@ -132,21 +132,20 @@ fn check_configuration(path: &Path, expected: &FileContent, model: &str) -> Resu
 }
 
 fn check_same(place: &Path, manifest: &Manifest, version: &Version) -> Result<(), RegistryError> {
-    let found = manifest_of(place, usize::MAX, |_| false)?;
     let mut expected = manifest.files().clone();
     expected.remove(CONFIGURATION);
-    if found.as_ref().is_some_and(|found| *found.files() == expected) {
+    if files_of(place, expected.len(), |_| false).is_ok_and(|found| found == expected) {
         return Ok(());
     }
     Err(RegistryError::AlreadyExists { what: "version folder", name: version.name.to_string() })
 }
 
-/// The manifest of what lies in a folder; `None` when no file does.
-pub(crate) fn manifest_of(
+/// What lies in a folder, file by file.
+pub(crate) fn files_of(
     folder: &Path,
     most: usize,
     skip: impl Fn(&str) -> bool,
-) -> Result<Option<Manifest>, RegistryError> {
+) -> Result<BTreeMap<String, FileContent>, RegistryError> {
     let mut files = BTreeMap::new();
     for (path, place) in files_below(folder, most, skip)? {
         let (mut digest, mut bytes) = (DigestBuilder::default(), 0);
@@ -157,7 +156,7 @@ pub(crate) fn manifest_of(
         })?;
         files.insert(path, FileContent { digest: digest.finish(), bytes });
     }
-    if files.is_empty() { Ok(None) } else { Manifest::new(files).map(Some) }
+    Ok(files)
 }
 
 /// A folder beside the models that is not one: what is in it comes into sight by rename. Removed when dropped, or by the

@@ -14,7 +14,6 @@ use crate::digest::Digest;
 use crate::error::RegistryError;
 use crate::manifest::{FileContent, Manifest};
 use crate::names::{VersionName, check_path};
-use crate::policy::ModelPolicy;
 use crate::registry::Registry;
 use crate::rows;
 use crate::staging::{CompleteFile, StagedFile, Staging};
@@ -161,7 +160,7 @@ fn rows_for(
     facts: &VersionFacts,
     actor: &Actor,
 ) -> Result<Registered, RegistryError> {
-    ensure_model(transaction, model, &ModelPolicy::default(), actor)?;
+    ensure_model(transaction, model, actor)?;
     let digest = manifest.digest();
     let pinned = facts.origin.as_ref().map(|origin| origin.pinned.as_str());
     let told = json!(facts).to_string();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::digest::Digest;
 use crate::error::RegistryError;
 use crate::local_files::CONFIGURATION;
-use crate::manifest::Manifest;
+use crate::manifest::digest_of_files;
 use crate::names::VersionName;
 use crate::registry::Registry;
 use crate::rows;
@@ -30,10 +30,7 @@ impl Registry {
                 // Laid out, the model's configuration lies beside the version.
                 let mut files = rows::manifest(transaction, &version.digest)?.files().clone();
                 files.remove(CONFIGURATION);
-                if !files.is_empty() {
-                    let digest = Manifest::new(files)?.digest();
-                    by_digest.entry(digest).or_default().push((version.name, source));
-                }
+                by_digest.entry(digest_of_files(&files)).or_default().push((version.name, source));
             }
             Ok(KnownSources { by_digest })
         })

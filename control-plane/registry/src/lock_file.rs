@@ -53,26 +53,15 @@ pub struct LockedVersion {
 
 impl LockFile {
     /// Pins the models that were found; `source` tells where a version (model, number, digest) can be had again.
-    ///
-    /// # Errors
-    /// `InvalidArgument`: a version's folder has no files.
-    pub fn pin(
-        found: &BTreeMap<String, FoundModel>,
-        source: impl Fn(&str, u64, &Digest) -> Option<String>,
-    ) -> Result<Self, RegistryError> {
-        let mut models = BTreeMap::new();
-        for (model, found) in found {
-            let mut versions = BTreeMap::new();
-            for (number, digest) in &found.versions {
-                let Some(digest) = *digest else {
-                    let reason = format!("expected files, version {number} of model `{model}` has none");
-                    return Err(RegistryError::invalid("version", reason));
-                };
-                versions.insert(*number, LockedVersion { digest, source: source(model, *number, &digest) });
-            }
-            models.insert(model.clone(), LockedModel { beside: found.beside, versions });
-        }
-        Ok(Self { format: LOCK_FORMAT.to_owned(), models })
+    #[must_use]
+    pub fn pin(found: &BTreeMap<String, FoundModel>, source: impl Fn(&str, u64, &Digest) -> Option<String>) -> Self {
+        let version =
+            |model: &str, number: u64, digest: Digest| LockedVersion { digest, source: source(model, number, &digest) };
+        let model = |(name, found): (&String, &FoundModel)| {
+            let versions = found.versions.iter().map(|(number, digest)| (*number, version(name, *number, *digest)));
+            (name.clone(), LockedModel { beside: found.beside, versions: versions.collect() })
+        };
+        Self { format: LOCK_FORMAT.to_owned(), models: found.iter().map(model).collect() }
     }
 
     /// Reads a lock file.

@@ -64,13 +64,18 @@ impl Manifest {
     /// digest in hexadecimal, its size in decimal and its path, with one space between. Each line ends with a line feed.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let mut builder = DigestBuilder::default();
-        builder.update(HEADING.as_bytes());
-        for (path, file) in &self.files {
-            builder.update(format!("{} {} {path}\n", file.digest.hex(), file.bytes).as_bytes());
-        }
-        builder.finish()
+        digest_of_files(&self.files)
     }
+}
+
+/// The digest of a manifest of these files; of none, too: a folder in a model repository may be empty.
+pub(crate) fn digest_of_files(files: &BTreeMap<String, FileContent>) -> Digest {
+    let mut builder = DigestBuilder::default();
+    builder.update(HEADING.as_bytes());
+    for (path, file) in files {
+        builder.update(format!("{} {} {path}\n", file.digest.hex(), file.bytes).as_bytes());
+    }
+    builder.finish()
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::digest::Digest;
 use crate::error::RegistryError;
-use crate::export::manifest_of;
+use crate::export::files_of;
+use crate::manifest::digest_of_files;
 use crate::walk::{unreadable, version_number};
 
 /// Most files of a version or beside the versions.
@@ -18,8 +19,8 @@ const MOST_FILES: usize = 100_000;
 pub struct FoundModel {
     /// Digest of the manifest of the files beside its versions.
     pub beside: Option<Digest>,
-    /// Digests of its versions' manifests by number; `None`: an empty folder.
-    pub versions: BTreeMap<u64, Option<Digest>>,
+    /// Digests of its versions' manifests by number; an empty folder has one too.
+    pub versions: BTreeMap<u64, Digest>,
 }
 
 /// Reads every model of the repositories: folders that have a configuration or a version, as the server sees it.
@@ -50,15 +51,14 @@ pub fn find_model(folder: &Path) -> Result<Option<FoundModel>, RegistryError> {
     let mut model = FoundModel::default();
     for (name, path) in folders(folder)? {
         if let Some(number) = version_number(&name) {
-            let manifest = manifest_of(&path, MOST_FILES, |_| false)?;
-            model.versions.insert(number, manifest.map(|manifest| manifest.digest()));
+            model.versions.insert(number, digest_of_files(&files_of(&path, MOST_FILES, |_| false)?));
         }
     }
     if model.versions.is_empty() && !folder.join("config.pbtxt").is_file() {
         return Ok(None);
     }
-    let beside = manifest_of(folder, MOST_FILES, |name| version_number(name).is_some())?;
-    model.beside = beside.map(|manifest| manifest.digest());
+    let beside = files_of(folder, MOST_FILES, |name| version_number(name).is_some())?;
+    model.beside = (!beside.is_empty()).then(|| digest_of_files(&beside));
     Ok(Some(model))
 }
 

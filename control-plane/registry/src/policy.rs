@@ -27,22 +27,22 @@ pub struct StageRule {
     pub four_eyes: bool,
 }
 
+impl StageRule {
+    pub(crate) fn check(&self, stage: Stage) -> Result<(), RegistryError> {
+        if stage == Stage::None {
+            return Err(RegistryError::invalid("stage", "nothing is to be approved for `none`"));
+        }
+        check_count(self.checks.len())?;
+        self.checks.iter().try_for_each(|check| check_text("check", check))
+    }
+}
+
 /// A model's rules by stage; a stage without one wants nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ModelPolicy {
     /// The rules.
     pub rules: BTreeMap<Stage, StageRule>,
-}
-
-impl ModelPolicy {
-    pub(crate) fn check(&self) -> Result<(), RegistryError> {
-        for rule in self.rules.values() {
-            check_count(rule.checks.len())?;
-            rule.checks.iter().try_for_each(|check| check_text("check", check))?;
-        }
-        Ok(())
-    }
 }
 
 /// What somebody decided.

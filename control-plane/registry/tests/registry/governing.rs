@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hanok_registry::{
-    Action, AliasExpectation, ErrorCode, ModelPolicy, NewApproval, RegistryError, RegistrySettings, Stage, StageRule,
-    Verdict,
+    Action, AliasExpectation, ErrorCode, NewApproval, RegistryError, RegistrySettings, Stage, StageRule, Verdict,
 };
 
 use crate::bench::{Bench, actor, meant};
@@ -18,12 +17,12 @@ fn decision(stage: Stage, verdict: Verdict, checks: &[(&str, bool)]) -> NewAppro
 fn a_stage_with_a_rule_waits_for_approval() {
     let bench = Bench::new(RegistrySettings::default());
     let rule = StageRule { approvals: 1, checks: BTreeSet::from(["auc".to_owned()]), four_eyes: true };
-    let policy = ModelPolicy { rules: [(Stage::Production, rule)].into() };
-    bench.registry.create_model("m", &policy, &actor("ann", 1)).unwrap();
-    assert_eq!(
-        bench.registry.create_model("m", &policy, &actor("ann", 1)).unwrap_err().code(),
-        ErrorCode::AlreadyExists
-    );
+    let set = |stage, rule: &StageRule| bench.registry.set_rule("m", stage, rule.clone(), &actor("ann", 1));
+    assert_eq!(set(Stage::None, &rule).unwrap_err().code(), ErrorCode::InvalidArgument);
+    assert_eq!(set(Stage::Production, &rule).unwrap().policy.rules[&Stage::Production], rule);
+    set(Stage::Production, &rule).unwrap();
+    let changes = bench.registry.log(Some("m"), 0, 100).unwrap();
+    assert_eq!(changes.iter().map(|entry| entry.action).collect::<Vec<_>>(), [Action::ModelCreated, Action::PolicySet]);
     bench.pulled("m", 1, b"one", 2).unwrap();
     let promote = |to, by: &str| bench.registry.promote(&meant("m/1"), to, false, &actor(by, 3));
     assert_eq!(promote(Stage::Staging, "ann").unwrap().stage, Stage::Staging);
@@ -45,11 +44,10 @@ fn a_stage_with_a_rule_waits_for_approval() {
     assert_eq!(promote(Stage::Production, "dan").unwrap().stage, Stage::Production);
     // What was approved for one stage is not approved for another.
     let staging = StageRule { approvals: 1, ..StageRule::default() };
-    bench
-        .registry
-        .set_policy("m", &ModelPolicy { rules: [(Stage::Staging, staging)].into() }, &actor("ann", 5))
-        .unwrap();
+    assert_eq!(set(Stage::Staging, &staging).unwrap().policy.rules.len(), 2, "one rule is set, the other stays");
     assert!(promote(Stage::Staging, "dan").is_err());
+    // A rule that wants nothing is none.
+    assert_eq!(set(Stage::Staging, &StageRule::default()).unwrap().policy.rules.len(), 1);
     let record = bench.registry.record(&meant("m/1")).unwrap();
     assert_eq!(record.approvals.len(), 4);
     assert_eq!(record.approvals[1].by, "bob");

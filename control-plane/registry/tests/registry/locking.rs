@@ -20,7 +20,7 @@ fn the_same_models_give_the_same_bytes() {
     }
     let sources = bench.registry.sources().unwrap();
     let found = find_models([repository.as_path()]).unwrap();
-    let lock = LockFile::pin(&found, |model, number, digest| sources.find(model, number, digest)).unwrap();
+    let lock = LockFile::pin(&found, |model, number, digest| sources.find(model, number, digest));
     // Golden values from a shell: d() { printf %s "$1" | sha256sum | cut -c-64; }
     // printf 'hanok manifest 1\n%s 7 model.onnx\n' "$(d network)" | sha256sum, and alike for the others.
     let expected = r#"{
@@ -93,12 +93,14 @@ fn what_is_no_lock_file_is_refused() {
 }
 
 #[test]
-fn a_version_without_files_cannot_be_pinned() {
+fn folders_are_seen_as_the_server_sees_them() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("m/1")).unwrap();
     let found = find_models([folder.path()]).unwrap();
-    let error = LockFile::pin(&found, |_, _, _| None).unwrap_err();
-    assert_eq!(error.to_string(), "version: expected files, version 1 of model `m` has none");
+    let lock = LockFile::pin(&found, |_, _, _| None);
+    assert_eq!(check_locked(&lock, &found), [], "a version may have no files");
+    fs::write(folder.path().join("m/1/added"), b"").unwrap();
+    assert_eq!(check_locked(&lock, &find_models([folder.path()]).unwrap()).len(), 1);
     // Folders that are no models are passed over, as the server does.
     fs::create_dir_all(folder.path().join("notes/2024-old")).unwrap();
     assert_eq!(find_models([folder.path()]).unwrap().len(), 1);
@@ -113,9 +115,9 @@ fn only_what_is_locked_may_be_served() {
     bench.registry.export(&meant("m"), &repository, None, at(2)).unwrap();
     let found = || find_models([repository.as_path()]).unwrap();
     // What lies there has the digest that the registry knows.
-    assert_eq!(found()["m"].versions[&1], Some(bench.version("m").digest));
+    assert_eq!(found()["m"].versions[&1], bench.version("m").digest);
     let sources = bench.registry.sources().unwrap();
-    let lock = LockFile::pin(&found(), |model, number, digest| sources.find(model, number, digest)).unwrap();
+    let lock = LockFile::pin(&found(), |model, number, digest| sources.find(model, number, digest));
     assert_eq!(lock.models["m"].versions[&1].source.as_deref(), Some("mlflow://m/1"));
     assert_eq!(check_locked(&lock, &found()), []);
     fs::write(repository.join("m/config.pbtxt"), b"max_batch_size: 1").unwrap();
