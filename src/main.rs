@@ -6,6 +6,7 @@ mod app;
 mod client;
 mod commands;
 mod control;
+mod locked_models;
 mod settings;
 
 use std::process::ExitCode;
@@ -40,6 +41,10 @@ enum Command {
     Rollout(commands::rollout::RolloutArguments),
     /// Show the traffic table in force, or go back to the last good one
     Traffic(commands::rollout::TrafficArguments),
+    /// Register models and versions in the local registry; stages, approvals, aliases, lineage; check and tidy it
+    Registry(commands::registry::RegistryArguments),
+    /// Pin every model of a repository by digest and source in a lock file, or check a repository against one
+    Lock(commands::lock::LockArguments),
     /// Tell what was found on this machine, what serves what, and what is missing
     Doctor(commands::doctor::DoctorArguments),
 }
@@ -51,6 +56,8 @@ fn main() -> ExitCode {
     let result = match command_line.command {
         Command::Serve(arguments) => commands::serve::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Registry(arguments) => commands::registry::run(arguments),
+        Command::Lock(arguments) => commands::lock::run(&arguments),
         Command::Infer(arguments) => on_one_thread(commands::infer::run(arguments)),
         Command::Models(arguments) => on_one_thread(commands::models::run(arguments)),
         Command::Bench(arguments) => on_one_thread(commands::bench::run(arguments)),

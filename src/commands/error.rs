@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use hanok_registry::RegistryError;
+
 use crate::client::ClientError;
 
 /// A command's failure. The process ends with status 1 and prints it on standard error.
@@ -43,6 +45,14 @@ impl std::error::Error for CommandError {}
 impl From<ClientError> for CommandError {
     fn from(error: ClientError) -> Self {
         Self::Client(error)
+    }
+}
+
+impl From<RegistryError> for CommandError {
+    /// With the code in brackets: scripts go by it.
+    fn from(error: RegistryError) -> Self {
+        let detail = error.operator_detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+        Self::Failed(format!("{error}{detail} ({})", error.code().as_str()))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hanok_protocol::StatusProfile;
-use hanok_repository::{ControlMode, ModelRepository, Poller, RepositorySettings};
+use hanok_repository::{ControlMode, LoadGate, ModelRepository, Poller, RepositorySettings};
 use hanok_server::{
     Admission, Behaviour, Endpoints, Lifecycle, Limits, Management, RunningServer, ServerIdentity, ServerState, Stage,
     Traffic,
@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::CommandError;
 use crate::app;
+use crate::locked_models::LockedModels;
 pub(crate) use crate::settings::ServeArguments;
 use crate::settings::{LogFormatName, ProfileName, Surroundings, by_backend};
 
@@ -58,7 +59,11 @@ async fn serve(
     let settings = by_backend(&arguments.backends.settings);
     let engine = app::choose_engine(&settings, surroundings)?;
     tracing::info!("{}", app::engine_summary(&engine));
-    let repository = Arc::new(open_repository(arguments, surroundings, &settings, &engine)?);
+    let locked = match &arguments.repository.locked {
+        None => None,
+        Some(file) => Some(Arc::new(LockedModels::read(file, &arguments.repository.roots)?)),
+    };
+    let repository = Arc::new(open_repository(arguments, surroundings, &settings, &engine, locked)?);
     let state = Arc::new(server_state(arguments, &repository, logging)?);
     tracing::info!("limits: {}", state.limits);
 
@@ -218,6 +223,7 @@ fn open_repository(
     surroundings: &Surroundings,
     settings: &app::BackendSettings,
     engine: &app::EngineChoice,
+    locked: Option<Arc<LockedModels>>,
 ) -> Result<ModelRepository, CommandError> {
     let flags = &arguments.repository;
     for root in &flags.roots {
@@ -248,6 +254,7 @@ fn open_repository(
         default_deadline: None,
         max_queue: arguments.limits.max_queued_requests,
         scratch_directory: surroundings.scratch_directory.clone(),
+        gate: locked.map(|locked| locked as Arc<dyn LoadGate>),
     };
     ModelRepository::new(repository, app::backends(settings, engine))
         .map_err(|error| CommandError::failed(format!("the model repository could not be opened: {error}")))

@@ -5,11 +5,13 @@
 
 mod admin;
 pub(crate) mod inert;
+mod registry;
 mod serve;
 mod surroundings;
 mod value;
 
 pub(crate) use admin::{AdminFlags, ControlFlags};
+pub(crate) use registry::{ActorFlag, OutputFormat, QuotaFlag, RegistryFlags};
 pub(crate) use serve::{LogFormatName, ProfileName, ServeArguments};
 pub(crate) use surroundings::Surroundings;
 pub(crate) use value::{BackendSetting, backend_setting, by_backend};

@@ -80,6 +80,9 @@ pub(crate) struct RepositoryFlags {
     /// Who decides what is loaded
     #[arg(long = "model-control-mode", value_name = "MODE", default_value = "none")]
     pub(crate) control_mode: ControlModeName,
+    /// Serve exactly what this lock file pins (written by `hanok lock`), and refuse to start or to load anything else
+    #[arg(long, value_name = "FILE", env = "HANOK_LOCKED")]
+    pub(crate) locked: Option<PathBuf>,
     /// Model to load at start in mode explicit; may be given several times; `*` for all
     #[arg(long = "load-model", value_name = "NAME")]
     pub(crate) load_models: Vec<String>,

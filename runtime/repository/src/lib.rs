@@ -6,6 +6,7 @@
 mod backend_registry;
 mod layout;
 mod lifecycle;
+mod load_gate;
 mod loading;
 mod model_state;
 mod override_files;
@@ -18,6 +19,7 @@ mod warmup;
 pub use backend_registry::BackendRegistry;
 pub use layout::{FolderProblem, ModelFolder, ModelRoots};
 pub use lifecycle::{ControlMode, LoadRequest, ModelRepository, RepositorySettings};
+pub use load_gate::LoadGate;
 pub use model_state::{IndexEntry, VersionState};
 pub use poller::Poller;
 pub use ready_models::{ReadyModel, ReadyModels, ReadyVersion};

@@ -18,7 +18,7 @@ use crate::model_state::ModelState;
 use crate::override_files::OverrideFolder;
 use crate::ready_models::unknown_model;
 use crate::retirement::Retirement;
-use crate::{BackendRegistry, IndexEntry, ModelRoots, ReadyModels, ReadyVersion, VersionState};
+use crate::{BackendRegistry, IndexEntry, LoadGate, ModelRoots, ReadyModels, ReadyVersion, VersionState};
 
 /// Who decides what is loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct RepositorySettings {
     pub max_queue: usize,
     /// Where files that come with a load request are put; private to this process.
     pub scratch_directory: PathBuf,
+    /// Who may say no before a model is loaded. With one, load requests may bring neither configuration nor files.
+    pub gate: Option<Arc<dyn LoadGate>>,
 }
 
 /// What a load request may bring.
@@ -74,6 +76,7 @@ pub struct ModelRepository {
     startup_models: Vec<String>,
     load_threads: usize,
     scratch_directory: PathBuf,
+    gate: Option<Arc<dyn LoadGate>>,
     context: LoadingContext,
     ready: ReadyModels,
     states: Arc<Mutex<BTreeMap<String, ModelState>>>,
@@ -101,6 +104,7 @@ impl ModelRepository {
             startup_models: settings.startup_models,
             load_threads: settings.load_threads.max(1),
             scratch_directory: settings.scratch_directory,
+            gate: settings.gate,
             context: LoadingContext {
                 backends,
                 auto_complete: settings.auto_complete,
@@ -236,6 +240,10 @@ impl ModelRepository {
     }
 
     fn load_now(&self, name: &str, request: &LoadRequest, only_if_changed: bool) -> Result<(), ServingError> {
+        if self.gate.is_some() && (request.config_json.is_some() || !request.files.is_empty()) {
+            let reason = "this server loads models as they lie in its repository only";
+            return Err(ServingError::invalid(format!("failed to load '{name}': {reason}")));
+        }
         let override_folder = OverrideFolder::create(&self.scratch_directory, name, request)?;
         let folder = match &override_folder {
             Some(folder) => folder.as_model_folder(name)?,
@@ -248,7 +256,8 @@ impl ModelRepository {
         }
         let before = last.fingerprint.replace(folder.fingerprint.clone());
         let same_files = before.is_some_and(|before| before.same_but_configuration(&folder.fingerprint));
-        let outcome = self.load_folder(&folder, request.config_json.as_deref(), same_files);
+        let outcome =
+            self.admit(&folder).and_then(|()| self.load_folder(&folder, request.config_json.as_deref(), same_files));
         match &outcome {
             Ok(()) => last.override_folder = override_folder,
             Err(error) => {
@@ -260,6 +269,12 @@ impl ModelRepository {
         }
         // Whatever fails while a model is loaded, Triton calls the model invalid (W-72).
         outcome.map_err(|error| error.with_triton_code(ErrorCode::InvalidArgument))
+    }
+
+    fn admit(&self, folder: &ModelFolder) -> Result<(), ServingError> {
+        let Some(gate) = &self.gate else { return Ok(()) };
+        gate.admit(&folder.name, &folder.directory)
+            .map_err(|reason| ServingError::invalid(format!("failed to load '{}': {reason}", folder.name)))
     }
 
     /// Puts a failure that concerns no single version where the index shows it: at the highest version on disk.
