@@ -194,13 +194,16 @@ def test_the_client_is_told_that_it_cancelled(server, stage):
 def test_tritonclient_stops_a_stream_with_its_requests(server):
     answers = queue.Queue()
     with triton.InferenceServerClient(server.grpc) as client:
-        for _ in range(50):
+        for stream in range(50):
             client.start_stream(lambda result, error: answers.put((result, error)))
             tensor = triton.InferInput("INPUT0", [1, 1], "INT32")
             tensor.set_data_from_numpy(np.array([[20]], np.int32))
             for _ in range(10):
                 client.async_stream_infer("sleepy", [tensor])
             server.await_true(lambda: pending(server, "sleepy") >= 5, "requests in the queue")
+            # What the client has not sent when it cancels never comes, and is not counted.
+            come = lambda: sum(counted(server, "sleepy")) + server.metrics().value("hanok_in_flight_requests")  # noqa: E731
+            server.await_true(lambda: come() == 10 * (stream + 1), "all ten")
             client.stop_stream(cancel_requests=True)
             server.await_true(lambda: pending(server, "sleepy") == 0, "an empty queue", 1)
             while not answers.empty():
