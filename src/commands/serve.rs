@@ -277,7 +277,8 @@ fn server_state(
             .map(Some)
             .map_err(|error| CommandError::input(format!("--{flag}: `{text}` is not a regular expression: {error}"))),
     };
-    let traffic = Traffic::new(Arc::clone(repository), random_key(), tokio::runtime::Handle::current());
+    let traffic = Traffic::new(Arc::clone(repository), random_key(), tokio::runtime::Handle::current())
+        .with_identity_header(arguments.control.identity_header.as_deref());
     Ok(ServerState {
         repository: Arc::clone(repository),
         traffic: Arc::new(traffic),

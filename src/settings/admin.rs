@@ -38,10 +38,23 @@ pub(crate) struct ControlFlags {
     /// Start no control plane on the admin port, but let one elsewhere steer this runtime
     #[arg(long, requires = "admin_port", conflicts_with = "runtime")]
     pub(crate) steered: bool,
+    /// Header by which a proxy in front tells who was authenticated, for rules on `identity`. Callers who reach the server
+    /// without that proxy could claim to be anybody
+    #[arg(long, value_name = "NAME", value_parser = header_name)]
+    pub(crate) identity_header: Option<String>,
     /// Further runtimes to steer: the admin API of another server; may be given several times
     #[arg(long, value_name = "NAME=URL")]
     pub(crate) runtime: Vec<String>,
     /// File with the token for those runtimes
     #[arg(long, value_name = "FILE")]
     pub(crate) runtime_token_file: Option<PathBuf>,
+}
+
+/// The name of a header, in lower case.
+fn header_name(text: &str) -> Result<String, String> {
+    let name = http::HeaderName::try_from(text).map_err(|_| "expected the name of a header".to_owned())?;
+    if name.as_str().ends_with("-bin") {
+        return Err("expected a header with a text, got one that gRPC takes for binary".to_owned());
+    }
+    Ok(name.as_str().to_owned())
 }

@@ -256,3 +256,16 @@ def test_where_a_shadow_disagrees_is_shown_with_what_was_asked_and_said(tmp_path
         assert primary["data"] == pytest.approx([ours]) and candidate["data"] == pytest.approx([theirs]) and ours != theirs
         assert example["outputs"][0]["most_absolute"] == pytest.approx(abs(ours - theirs), rel=1e-4)
         assert shown("?examples=0")[0]["examples"] == [] and shown("?model=nobody") == []
+
+
+def test_a_rule_on_the_identity_believes_the_named_header_only(models, tmp_path):
+    def served(server, header: str) -> str:
+        return ask(server, headers={header: "batch-jobs"}).header("hanok-arm")
+
+    rules = [{"when": "identity", "matches": {"prefix": "batch-"}, "arm": "canary"}]
+    arms = [arm("baseline", 100, version=1), arm("canary", 0, version=2)]
+    with ControlledServer(models, tmp_path / "state.sqlite", "--identity-header", "X-Caller") as server:
+        server.apply(resource("Traffic", "stable", arms=arms, rules=rules, tell=True))
+        assert served(server, "x-caller") == "canary" and served(server, "x-forwarded-user") == "baseline"
+    with ControlledServer(models, tmp_path / "state.sqlite") as server:
+        server.await_true(lambda: served(server, "x-caller") == "baseline", "the stored table")

@@ -74,7 +74,8 @@ impl RequestFacts for MessageFacts<'_, '_> {
     }
 
     fn identity(&self) -> Option<&str> {
-        None
+        let told = self.head.get(self.traffic.identity_header.as_deref()?)?;
+        std::str::from_utf8(told).ok().map(str::trim).filter(|identity| !identity.is_empty())
     }
 
     fn tensor_key(&self, name: &str) -> Option<FactValue<'_>> {

@@ -49,6 +49,8 @@ pub struct Traffic {
     /// Made when somebody wants to read: its memory is taken at once.
     observations: OnceLock<ObservationSender>,
     shadows: ShadowRunner,
+    /// Header by which a proxy in front tells who was authenticated; in lower case.
+    identity_header: Option<String>,
     /// Writes metrics of whoever steers this runtime.
     further_metrics: OnceLock<MetricsText>,
 }
@@ -125,11 +127,19 @@ impl Traffic {
             numbers: RequestNumbers::new(key),
             started: Instant::now(),
             shadows: ShadowRunner::new(Arc::clone(&repository), timers),
+            identity_header: None,
             repository,
             arms: ArmStatistics::default(),
             observations: OnceLock::new(),
             further_metrics: OnceLock::new(),
         }
+    }
+
+    /// Takes who was authenticated from the header of this name. Whoever can send it is who they say: only for servers that
+    /// nobody reaches but through a proxy that sets it.
+    #[must_use]
+    pub fn with_identity_header(self, name: Option<&str>) -> Self {
+        Self { identity_header: name.map(str::to_ascii_lowercase), ..self }
     }
 
     /// The table and who decides by it.
