@@ -133,7 +133,7 @@ fn call(address: SocketAddr, method: &str, path: &str, content_type: &str, body:
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: {content_type}\r\n\
-         Content-Length: {}\r\n\r\n{body}",
+         Accept: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
     .map_err(failed)?;

@@ -56,7 +56,7 @@ fn store(options: &Options, group: u32, kills: &mut u32) -> Result<f64, Problem>
         });
         let resources = [resource("Traffic", "stable", &traffic), resource("Rollout", &name, &rollout)];
         let arguments = ["--concurrency", "2", "--input", "INPUT0=-1"].map(str::to_owned).to_vec();
-        let generator = Options { seconds: 2.0, ..options.clone() };
+        let generator = Options { seconds: 0.5, ..options.clone() };
         let load = |controlled: &Controlled| -> Result<Load<'static>, Problem> {
             Ok(Load {
                 server: controlled.server.http()?,
@@ -80,10 +80,17 @@ fn store(options: &Options, group: u32, kills: &mut u32) -> Result<f64, Problem>
         let again = Controlled::start(options, repository.path(), &state)?;
         let second = load(&again)?;
         std::thread::scope(|scope| -> Result<(), Problem> {
-            let running = scope.spawn(|| measure(&generator, &second, true));
+            let (stop, stopped) = std::sync::mpsc::channel::<()>();
+            let (generator, second) = (&generator, &second);
+            let running = scope.spawn(move || {
+                while matches!(stopped.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty)) {
+                    drop(measure(generator, second, true));
+                }
+            });
             let ended = again.wait_until("the rollback", Duration::from_secs(20), |again| {
                 Ok((again.phase(&name)? == "rolled_back").then_some(()))
             });
+            drop(stop);
             drop(running.join());
             ended
         })?;
@@ -95,7 +102,8 @@ fn store(options: &Options, group: u32, kills: &mut u32) -> Result<f64, Problem>
 /// Decisions of a rollout that are missing, doubled or out of order, by its explanation and by the journal.
 fn faults(controlled: &Controlled, name: &str) -> Result<f64, Problem> {
     let explained = controlled.get(&format!("/v1/rollouts/{name}/explain"))?;
-    let decisions = explained.as_array().or_else(|| explained["decisions"].as_array()).cloned().unwrap_or_default();
+    let told = explained.as_array().ok_or("the explanation is no list of decisions")?;
+    let decisions: Vec<&Value> = told.iter().map(|one| &one["decision"]).collect();
     let numbers: Vec<u64> = decisions.iter().filter_map(|decision| decision["sequence"].as_u64()).collect();
     let gaps = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
     let mut ids = BTreeSet::new();
