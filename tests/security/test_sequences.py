@@ -145,7 +145,10 @@ def test_those_that_wait_do_not_lock_out_those_that_have_a_slot(start):
     """A full queue of sequences that wait for a slot must let the sequence in that has it, or the slot never comes free."""
     server = start(1, MINUTE, "--max-queued-requests=10")
     assert total(begin(server, 1)) == 1
-    waiting = [waiting_start(server, 100 + number) for number in range(10)]
+    # The slot goes to whoever came first, and ten connections do not come in the order in which they were opened.
+    waiting = [waiting_start(server, 100)]
+    server.await_true(lambda: pending(server) == 1, "one that waits for a slot")
+    waiting += [waiting_start(server, 100 + number) for number in range(1, 10)]
     server.await_true(lambda: pending(server) == 10, "ten that wait for a slot")
     assert total(ask(server, 1, sequence_id=1, sequence_end=True)) == 2
     assert waiting[0].reply().status == 200

@@ -47,10 +47,11 @@ pub fn http_infer(input: &[u8]) {
     }
 }
 
-/// Whether an independent parser takes it, too. Bare NaN and Infinity are ours alone (W-28), so such texts do not count.
+/// Whether an independent parser takes it, too. Bare `NaN`, `Inf` and `Infinity` are RapidJSON's and ours (W-28), so such
+/// texts do not count.
 fn is_json(text: &[u8]) -> bool {
     let has = |word: &[u8]| text.windows(word.len()).any(|window| window == word);
-    has(b"NaN") || has(b"Infinity") || serde_json::from_slice::<IgnoredAny>(text).is_ok()
+    has(b"NaN") || has(b"Inf") || serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 
 /// An infer message over gRPC; byte 0 chooses the model.
