@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::error::ControlError;
 use super::events;
-use super::judge::{Judge, JudgeKey, StoredBody, machine_kind};
+use super::judge::{Beginning, Judge, JudgeKey, StoredBody, machine_kind};
 use super::load::set_at;
 use super::state::{Controller, DECLARED, overlays};
 use crate::declared::{Declared, DeclaredSet, Problem, ResourceKind, Spec};
@@ -181,7 +181,12 @@ impl Controller {
 
     /// Judges that begin with this change, and those that go.
     fn judges_after(&self, plan: &Plan, set: &DeclaredSet) -> (Vec<Judge>, Vec<(JudgeKey, MachineVersion)>) {
-        let (revision, now) = (self.declared.revision.0 + 1, self.now());
+        let begins = Beginning {
+            revision: self.declared.revision.0 + 1,
+            now: self.now(),
+            pairs: self.pairs_read,
+            positions: self.newest_positions(),
+        };
         let mut begun = Vec::new();
         let mut gone = Vec::new();
         // An experiment or bandit begins anew when the arms of its traffic change.
@@ -202,8 +207,8 @@ impl Controller {
                 continue;
             }
             let version = self.judges.get(&key).map_or(MachineVersion::NONE, |judge| judge.version);
-            let begins = (revision, now, self.pairs_read);
-            begun.extend(set.traffic(traffic).and_then(|traffic| Judge::declare(name, spec, traffic, begins, version)));
+            begun
+                .extend(set.traffic(traffic).and_then(|traffic| Judge::declare(name, spec, traffic, &begins, version)));
         }
         for (key, judge) in &self.judges {
             if set.get(key.0, &key.1).is_none() {

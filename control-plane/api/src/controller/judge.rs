@@ -83,6 +83,19 @@ pub(crate) struct Judge {
     pub(crate) inbox: Vec<Observation>,
 }
 
+/// Where a new judge begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Beginning {
+    /// Revision of the declaration that makes the run.
+    pub(crate) revision: u64,
+    /// In milliseconds since the epoch.
+    pub(crate) now: u64,
+    /// Last joined pair that was read.
+    pub(crate) pairs: u64,
+    /// What was read of the records of every runtime; what served before is none of its business.
+    pub(crate) positions: ReadPositions,
+}
+
 /// Kind of machine and name.
 pub(crate) type JudgeKey = (ResourceKind, String);
 
@@ -101,9 +114,10 @@ impl Judge {
         name: &str,
         spec: &Spec,
         traffic: &TrafficSpec,
-        (revision, now, pairs): (u64, u64, u64),
+        begins: &Beginning,
         version: MachineVersion,
     ) -> Option<Self> {
+        let Beginning { revision, now, pairs, ref positions } = *begins;
         let run = format!("{name}@{revision}");
         let (traffic_name, started_at, body, plan) = match spec {
             Spec::Rollout(spec) => {
@@ -138,8 +152,8 @@ impl Judge {
             revision,
             started_at,
             ended_in: None,
-            positions: ReadPositions::new(),
-            started_behind: ReadPositions::new(),
+            positions: positions.clone(),
+            started_behind: positions.clone(),
             pairs,
             body,
         };

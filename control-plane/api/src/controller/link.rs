@@ -51,6 +51,10 @@ pub(crate) struct Link {
     pub(super) epoch: u64,
     /// Records up to here were read.
     pub(super) read: u64,
+    /// Newest record of this run that was ever read: going back to read again does not change it.
+    pub(super) newest: u64,
+    /// Whether everything that waited when this run was first heard of has been read once.
+    pub(super) caught_up: bool,
     /// Records up to here are dealt with for good.
     pub(super) acknowledged: u64,
     /// Records that the runtime lost, as it says.
@@ -82,6 +86,8 @@ impl Link {
             port,
             epoch: 0,
             read: 0,
+            newest: 0,
+            caught_up: false,
             acknowledged: 0,
             dropped: 0,
             in_force: None,
@@ -119,17 +125,25 @@ impl Link {
         if batch.epoch != self.epoch {
             // Another run: nothing of it was read or confirmed.
             (self.epoch, self.read, self.acknowledged) = (batch.epoch, batch.first.saturating_sub(1), 0);
+            (self.newest, self.caught_up) = (self.read, false);
         }
         let known = self.read.saturating_add(1).saturating_sub(batch.first);
         batch.records.drain(..usize::try_from(known).unwrap_or(usize::MAX).min(batch.records.len()));
         batch.first = batch.first.max(self.read + 1);
         self.read = batch.first - 1 + batch.records.len() as u64;
+        self.newest = self.newest.max(self.read);
+        self.caught_up |= !batch.more;
         self.dropped = batch.dropped;
         self.in_force = Some(batch.table_version);
         if self.confirmed.is_some_and(|(_, version)| version != batch.table_version) {
             self.confirmed = None;
         }
         Some(batch)
+    }
+
+    /// Whether it is known where records begin that come from now on: it has been read to its end once, or it is gone.
+    pub(crate) fn is_known(&self) -> bool {
+        (self.epoch != 0 && self.caught_up) || self.failing.is_some()
     }
 
     /// Whether the runtime is known to have this table.

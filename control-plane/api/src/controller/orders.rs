@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::error::ControlError;
 use super::judge::{CheckedPlan, StoredBody};
+use super::link::Link;
 use super::state::Controller;
 use crate::declared::ResourceKind;
 
@@ -16,6 +17,11 @@ impl Controller {
         if self.traffic.held && matches!(order, Command::Start | Command::Resume | Command::Promote) {
             let reason =
                 "traffic is held at the last good table since the kill switch; apply or roll back resources first";
+            return Err(ControlError::Refused(reason.to_owned()));
+        }
+        if order == Command::Start && !self.links.iter().all(Link::is_known) {
+            let reason =
+                "what runtimes recorded before is still being read, and is no evidence; start it again in a moment";
             return Err(ControlError::Refused(reason.to_owned()));
         }
         let key = (ResourceKind::Rollout, name.to_owned());

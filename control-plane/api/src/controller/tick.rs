@@ -262,9 +262,9 @@ impl Controller {
         }
     }
 
-    /// How far every runtime's records were read.
-    pub(super) fn read_positions(&self) -> ReadPositions {
-        let read = |link: &super::link::Link| ReadPosition { epoch: link.epoch, position: link.read };
+    /// The newest record of every runtime that was ever read: whoever begins now begins behind it.
+    pub(super) fn newest_positions(&self) -> ReadPositions {
+        let read = |link: &super::link::Link| ReadPosition { epoch: link.epoch, position: link.newest };
         self.links.iter().map(|link| (link.port.name().to_owned(), read(link))).collect()
     }
 }

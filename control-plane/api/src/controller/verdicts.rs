@@ -8,6 +8,7 @@ use super::commit::Verdict;
 use super::error::ControlError;
 use super::events;
 use super::judge::{CheckedPlan, JudgeKey, StoredBody};
+use super::link::Link;
 use super::state::{Controller, overlays};
 use crate::declared::{ResourceKind, StartRule};
 use crate::plan::derive;
@@ -34,8 +35,7 @@ impl Controller {
 
     async fn judge_rollout(&mut self, key: &JudgeKey) -> Result<(), ControlError> {
         let now = UnixMillis(self.now());
-        // Before every runtime was heard of or is known to be gone, nobody knows where its records begin.
-        let may_start = !self.traffic.held && self.links.iter().all(|link| link.epoch != 0 || link.failing.is_some());
+        let may_start = !self.traffic.held && self.links.iter().all(Link::is_known);
         let Some(judge) = self.judges.get_mut(key) else { return Ok(()) };
         let (StoredBody::Rollout { spec, state, .. }, CheckedPlan::Rollout(plan)) =
             (&mut judge.stored.body, &judge.plan)
@@ -69,7 +69,7 @@ impl Controller {
         author: Option<&str>,
     ) -> Result<(), ControlError> {
         let (now, revision) = (self.now(), self.declared.revision.0);
-        let positions = self.read_positions();
+        let positions = self.newest_positions();
         let timestamp = self.timestamp();
         let Some(judge) = self.judges.get_mut(key) else { return Ok(()) };
         for decision in decisions {

@@ -238,3 +238,45 @@ async fn requests_are_kept_for_outcomes_where_the_traffic_says_so() {
     assert!(!unobserved());
     assert_eq!(bench.get("/v1/outcomes").await["served"], 50);
 }
+
+/// What served before a judge began is no evidence for it, however much of that waits to be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_served_before_is_none_of_a_judges_business() {
+    let mut bench = Bench::start().await;
+    let observed = format!("{TRAFFIC}  join_outcomes: true\n");
+    bench.apply(&observed).await;
+    bench.tick().await;
+    // More than two answers hold, read by a control plane that has just started.
+    bench.runtime.serve("flight_delay", 140_000, bench.now(), None, &|_| (1.0, 1));
+    bench.restart().await;
+    bench.apply(&rollout("r", &[50.0], 10_000)).await;
+    for _ in 0..5 {
+        bench.pass(100).await;
+    }
+    assert_eq!(bench.phase("r").await, json!({ "running": { "step": 0 } }));
+    let requests = async |arm: &str| bench.get("/v1/rollouts/r").await["evidence"][arm]["requests"].as_u64().unwrap();
+    assert_eq!((requests("baseline").await, requests("candidate").await), (0, 0));
+    bench.runtime.serve("flight_delay", 1_000, bench.now(), None, &healthy);
+    bench.pass(100).await;
+    assert_eq!(requests("baseline").await + requests("candidate").await, 1_000);
+}
+
+/// The same for an experiment, whose declaration makes the controller read again what was not made durable.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_experiment_counts_from_its_declaration_on() {
+    let bench = Bench::start().await;
+    let even = TRAFFIC.replace("weight: 100", "weight: 50").replace("weight: 0", "weight: 50");
+    bench.apply(&format!("{even}  join_outcomes: true\n")).await;
+    bench.pass(10_000).await;
+    bench.runtime.serve("flight_delay", 3_000, bench.now(), None, &|_| (1.0, 1));
+    bench.pass(10).await;
+    let experiment = "apiVersion: hanok.dev/v1\nkind: Experiment\nmetadata: {name: e}\nspec:\n  traffic: flight_delay\n  \
+                      control: stable\n  metrics:\n    - {name: errors, source: error, better: lower}\n";
+    bench.apply(experiment).await;
+    bench.pass(100).await;
+    bench.runtime.serve("flight_delay", 1_000, bench.now(), None, &healthy);
+    bench.pass(100).await;
+    let report = bench.get("/v1/experiments/e").await;
+    let served = report["report"]["units"].as_array().unwrap().iter();
+    assert_eq!(served.map(|count| count.as_u64().unwrap()).sum::<u64>(), 1_000, "{report}");
+}
