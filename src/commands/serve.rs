@@ -118,6 +118,9 @@ async fn serve(
         state.lifecycle.advance(Stage::Serving);
         let count = repository.ready().all().len();
         tracing::info!(versions = count, milliseconds = started.elapsed().as_millis(), "serving");
+        let repository = Arc::clone(&repository);
+        // Nobody waits for it.
+        drop(tokio::task::spawn_blocking(move || repository.release_loading_memory()));
         signals.next().await;
     }
     let code = finish(arguments, &state, server, &mut signals).await;

@@ -137,7 +137,8 @@ impl ModelRepository {
         &self.context.backends
     }
 
-    /// Loads what the control mode asks for at start. Failures are logged and kept in the index.
+    /// Loads what the control mode asks for at start. Failures are logged and kept in the index. What loading took of
+    /// memory is given back by [`release_loading_memory`](Self::release_loading_memory), which may wait.
     ///
     /// # Errors
     /// When a repository folder cannot be read at all.
@@ -149,11 +150,11 @@ impl ModelRepository {
             ControlMode::None | ControlMode::Poll => found,
         };
         self.load_side_by_side(names.into_iter().collect());
-        self.release_loading_memory();
         Ok(())
     }
 
-    fn release_loading_memory(&self) {
+    /// Gives memory back that only loading needed. Takes some milliseconds.
+    pub fn release_loading_memory(&self) {
         for (_, backend) in self.context.backends.offered() {
             backend.release_loading_memory();
         }
