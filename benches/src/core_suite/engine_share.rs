@@ -15,8 +15,11 @@ use crate::model_repository::{ModelRepository, parameter};
 use crate::server::{Engine, RunningServer};
 use crate::{Options, Problem};
 
-/// Least seconds of a measurement: a large network gives few answers in less.
-const LEAST_SECONDS: f64 = 3.0;
+/// Least seconds of a measurement: a large network gives few answers in less. Not more: a machine whose speed changes
+/// within a round tells nothing in that round.
+const LEAST_SECONDS: f64 = 1.5;
+/// Rounds for each that is asked for: many short ones, whose median a few disturbed ones do not move.
+const ROUNDS_EACH: u32 = 3;
 
 const NETWORKS: [(&str, f64); 2] = [("squeezenet", 0.95), ("resnet50", 0.98)];
 
@@ -47,8 +50,9 @@ fn rounds(options: &Options, model: &str) -> Result<Vec<f64>, Problem> {
     let folder = repository.path().join(model);
     let mut bare = BareLoop::start(options, &folder)?;
     let mut shares = Vec::new();
-    for round in 0..options.rounds {
-        eprintln!("  {model}, round {} of {}", round + 1, options.rounds);
+    let rounds = options.rounds * ROUNDS_EACH;
+    for round in 0..rounds {
+        eprintln!("  {model}, round {} of {rounds}", round + 1);
         let served = || Ok::<_, Problem>(measure(options, &load, false)?.first().map_or(0.0, |level| level.rate));
         // Bare, served, served, bare: a machine that grows slower meanwhile slows both alike.
         let first = bare.rate(options.seconds)?;
