@@ -292,7 +292,7 @@ impl Traffic {
         if let Some(absent) = absent {
             let ending =
                 Ending { outcome: OutcomeKind::ServerError, latency: Latency::default(), finished: since_epoch() };
-            self.observe(decision, absent, "", &ready, &ending);
+            self.observe(decision, &absent, "", &ready, &ending);
         }
         decision.arm = Some(arm);
         decision.reason = Reason::Ejected;
@@ -303,7 +303,7 @@ impl Traffic {
     pub(crate) fn finished(&self, routed: &Routed, request_id: &str, ending: &Ending) {
         let Some(decision) = &routed.decision else { return };
         let Some(arm) = &decision.arm else { return };
-        self.observe(decision, Arc::clone(arm), request_id, &routed.ready, ending);
+        self.observe(decision, arm, request_id, &routed.ready, ending);
     }
 
     /// Hands a copy of an answered request to those who shadow it. Never blocks.
@@ -319,15 +319,15 @@ impl Traffic {
         });
     }
 
-    fn observe(&self, decision: &Decision, arm: Arc<Arm>, request_id: &str, ready: &ReadyVersion, ending: &Ending) {
-        self.arms.record(&arm, ending);
+    fn observe(&self, decision: &Decision, arm: &Arc<Arm>, request_id: &str, ready: &ReadyVersion, ending: &Ending) {
+        self.arms.record(arm, ending);
         if !decision.observed {
             return;
         }
         let Some(observations) = self.observations.get() else { return };
         observations.push(Observation {
             request_id: request_id.into(),
-            arm: Some(arm),
+            arm: Some(Arc::clone(arm)),
             model: Arc::clone(&ready.model),
             version: ready.version,
             probability_basis_points: decision.probability_basis_points,
