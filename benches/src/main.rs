@@ -15,6 +15,7 @@ mod model_repository;
 mod overload;
 mod peers_suite;
 mod record;
+mod registry_suite;
 mod server;
 mod suite;
 mod traffic_suite;
@@ -89,6 +90,8 @@ enum Suite {
     Core(Options),
     /// Splits, shadows and rollouts: what they cost, and whether verdicts keep their promises.
     Traffic(Options),
+    /// The registry: whether what was registered is kept, whoever is killed.
+    Registry(Options),
     /// The server beside every peer that is installed, and the ratios; `--only` names peers.
     Peers(peers_suite::PeersArguments),
     /// (Internal) the least an HTTP server must do.
@@ -106,6 +109,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().suite {
         Suite::Core(options) => suite::run("core", &core_suite::PARTS, &options),
         Suite::Traffic(options) => suite::run("traffic", &traffic_suite::PARTS, &options),
+        Suite::Registry(options) => suite::run("registry", &registry_suite::PARTS, &options),
         Suite::Peers(arguments) => peers_suite::run(&arguments),
         Suite::FloorHttp => floor_http::serve().map(|()| ExitCode::SUCCESS),
         Suite::FloorGrpc => floor_grpc::serve().map(|()| ExitCode::SUCCESS),
