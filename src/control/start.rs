@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use hanok_api::{
     AdminSettings, ControlPlane, ControlSettings, LeaseSettings, RemoteRuntime, RemoteSettings, RunningControlPlane,
     RunningRuntimeAdmin, RuntimeAdmin, RuntimePort, StartError,
 };
+use hanok_registry::{Registry, RegistrySettings};
 use hanok_server::ServerState;
 use hanok_state::{StateStore, StoreSettings};
 
@@ -80,10 +81,12 @@ pub(crate) async fn start(flags: &ControlFlags, state: &ServerState) -> Result<O
         lease: shared.then(|| LeaseSettings { holder: replica_name(), term: LEASE_TERM }),
         ..ControlSettings::default()
     };
-    let place = flags.state.clone();
-    let store = tokio::task::spawn_blocking(move || open(&place))
-        .await
-        .map_err(|error| CommandError::failed(format!("opening the state ended early: {error}")))??;
+    let (place, folder) = (flags.state.clone(), flags.registry.clone());
+    let opened =
+        tokio::task::spawn_blocking(move || Ok::<_, CommandError>((open(&place)?, open_registry(folder)?))).await;
+    let (store, registry) =
+        opened.map_err(|error| CommandError::failed(format!("opening the state ended early: {error}")))??;
+    let settings = ControlSettings { registry, ..settings };
     let running = ControlPlane::start(settings, runtimes, store).await;
     running.map(|plane| Some(Control::Plane(plane))).map_err(|error| not_started(&error))
 }
@@ -114,6 +117,11 @@ fn open(place: &str) -> Result<StateStore, CommandError> {
         let place = if is_shared(place) { "the database" } else { place };
         CommandError::failed(format!("--state: `{place}` cannot be used: {error}{detail}"))
     })
+}
+
+fn open_registry(folder: Option<PathBuf>) -> Result<Option<Arc<Registry>>, CommandError> {
+    let open = |folder: PathBuf| Ok(Arc::new(Registry::open(&folder, RegistrySettings::default())?));
+    folder.map(open).transpose()
 }
 
 fn remotes(flags: &ControlFlags) -> Result<Vec<Arc<dyn RuntimePort>>, CommandError> {

@@ -35,6 +35,9 @@ pub(crate) struct ControlFlags {
     /// Where the control plane keeps what must survive: a file (SQLite), or `postgres://...` for several replicas
     #[arg(long, value_name = "PLACE", default_value = ".hanok/state.sqlite", env = "HANOK_STATE")]
     pub(crate) state: String,
+    /// Folder of the local registry, to be offered by the control plane
+    #[arg(long, value_name = "DIR", env = "HANOK_REGISTRY")]
+    pub(crate) registry: Option<PathBuf>,
     /// Start no control plane on the admin port, but let one elsewhere steer this runtime
     #[arg(long, requires = "admin_port", conflicts_with = "runtime")]
     pub(crate) steered: bool,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hanok_registry::Registry;
 use hanok_state::Retention;
 
 use crate::admin::AdminSettings;
@@ -58,6 +59,8 @@ pub struct ControlSettings {
     pub retention: Retention,
     /// Only act while holding a lease: for several replicas on one PostgreSQL store.
     pub lease: Option<LeaseSettings>,
+    /// The registry that the admin port offers, if any.
+    pub registry: Option<Arc<Registry>>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -72,6 +75,7 @@ impl Default for ControlSettings {
             call_deadline: Duration::from_secs(5),
             retention: Retention { max_age_millis: 90 * 86_400_000, max_bytes: 1 << 30, max_unread: 1_000_000 },
             lease: None,
+            registry: None,
             clock: system_clock(),
         }
     }

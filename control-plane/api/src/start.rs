@@ -77,10 +77,10 @@ impl ControlPlane {
         check(&settings, &runtimes)?;
         let server = AdminServer::bind(&settings.admin).await?;
         let metrics = Arc::new(MetricsBoard::default());
-        let clock = settings.clock.clone();
+        let (clock, registry) = (settings.clock.clone(), settings.registry.clone());
         let controller = Controller::load(settings, runtimes.clone(), store.clone(), Arc::clone(&metrics)).await?;
         let thread = ControlThread::start(controller, &Handle::current())?;
-        let server = server.serve(Offer::control_plane(thread.handle(), store, runtimes, clock));
+        let server = server.serve(Offer::control_plane(thread.handle(), store, runtimes, registry, clock));
         Ok(RunningControlPlane { server, thread, metrics })
     }
 }

@@ -10,6 +10,8 @@ mod journal_routes;
 mod openapi;
 mod outcome_routes;
 mod problem;
+mod registry_routes;
+mod registry_schemas;
 mod request;
 mod routes;
 mod runtime_routes;

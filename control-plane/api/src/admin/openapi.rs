@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
+use super::registry_schemas;
 use super::routes::{Operation, ROUTES, Route};
 
 /// The OpenAPI 3.1 document of the admin API.
@@ -32,7 +33,7 @@ pub fn openapi_document() -> Value {
                 "description": "An error (RFC 9457)",
                 "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
             } },
-            "schemas": schemas(),
+            "schemas": all_schemas(),
         },
     })
 }
@@ -95,6 +96,10 @@ fn inputs(operation: Operation) -> (Vec<Input>, Vec<Input>) {
             let after = ("after", "integer", "Read behind this sequence");
             (vec![after, ("cursor", "string", "Read behind the place of this reader"), LIMIT], Vec::new())
         }
+        Operation::Registry(asked) => {
+            let (query, changes) = registry_schemas::parameters(asked);
+            (query, if changes { vec![AUTHOR] } else { Vec::new() })
+        }
         Operation::ListShadows => {
             let examples = ("examples", "integer", "Most examples of each, 0 to 100; 10 where absent");
             (vec![("model", "string", "Only this public model name"), examples], Vec::new())
@@ -129,6 +134,7 @@ fn body(operation: Operation) -> Option<Value> {
         Operation::RuntimeKillSwitch => json_of("RuntimeKillSwitch"),
         Operation::MarkRuntimeGood => json_of("MarkGood"),
         Operation::DrainRuntime => json_of("DrainRequest"),
+        Operation::Registry(asked) => registry_schemas::body(asked).and_then(json_of),
         _ => None,
     }
 }
@@ -143,12 +149,24 @@ fn answer_content(operation: Operation) -> Value {
             "text/plain": { "schema": { "type": "string" } },
         }),
         Operation::ListRuntimeModels => json!({ "application/json": { "schema": { "type": "array" } } }),
+        Operation::Registry(asked) => match registry_schemas::answer(asked) {
+            Some(name) => json!({ "application/json": reference(name) }),
+            None => json!({ "application/json": { "schema": { "type": "object" } } }),
+        },
         _ => json!({ "application/json": { "schema": { "type": "object" } } }),
     }
 }
 
 fn object(required: &[&str], properties: &Value) -> Value {
     json!({ "type": "object", "required": required, "properties": properties })
+}
+
+fn all_schemas() -> Value {
+    let mut all = schemas();
+    if let Some(members) = all.as_object_mut() {
+        members.extend(registry_schemas::schemas());
+    }
+    all
 }
 
 fn schemas() -> Value {

@@ -2,6 +2,7 @@
 //!
 //! `code` is stable: programs go by it. `detail` says what happened, `action` what to do about it.
 
+use hanok_registry::{ErrorCode as RegistryCode, RegistryError};
 use hanok_state::{ErrorCode, StateError};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -81,6 +82,38 @@ impl From<StateError> for Problem {
             }
             ErrorCode::Unsupported => (StatusCode::NOT_IMPLEMENTED, "unsupported", "see the operator's log"),
             ErrorCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "see the operator's log"),
+        };
+        Self::new(status, code, error.to_string(), action)
+    }
+}
+
+impl From<RegistryError> for Problem {
+    fn from(error: RegistryError) -> Self {
+        if let Some(detail) = error.operator_detail() {
+            tracing::warn!(%error, detail, "the registry failed a call");
+        }
+        let (status, code, action) = match error.code() {
+            RegistryCode::InvalidArgument => (StatusCode::BAD_REQUEST, "invalid-argument", "correct the request"),
+            RegistryCode::NotFound => (StatusCode::NOT_FOUND, "not-found", "list what exists, and correct the name"),
+            RegistryCode::AlreadyExists => (StatusCode::CONFLICT, "already-exists", "use another name"),
+            RegistryCode::Conflict => (StatusCode::CONFLICT, "conflict", "read again, then decide again"),
+            RegistryCode::FailedPrecondition => {
+                (StatusCode::CONFLICT, "failed-precondition", "do what the detail says is missing, then try again")
+            }
+            RegistryCode::ResourceExhausted => {
+                (StatusCode::INSUFFICIENT_STORAGE, "resource-exhausted", "free space, or raise the limit")
+            }
+            RegistryCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "try again"),
+            RegistryCode::OutcomeUnknown => {
+                (StatusCode::SERVICE_UNAVAILABLE, "outcome-unknown", "read what is there, then try again")
+            }
+            RegistryCode::DataLoss => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "data-loss",
+                "run `hanok registry verify`, and restore what is damaged",
+            ),
+            RegistryCode::Unsupported => (StatusCode::NOT_IMPLEMENTED, "unsupported", "see the operator's log"),
+            RegistryCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "see the operator's log"),
         };
         Self::new(status, code, error.to_string(), action)
     }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use hanok_registry::Registry;
 use hanok_rollout::rollout::Command;
 use hanok_state::StateStore;
 use http::{Method, StatusCode};
 
 use super::problem::Problem;
+use super::registry_routes::{self, RegistryOperation};
 use super::request::{AdminRequest, Answer};
 use super::{control_routes, journal_routes, openapi, outcome_routes, runtime_routes, shadow_routes};
 use crate::controller::ControlHandle;
@@ -26,6 +28,7 @@ pub(crate) struct ControlOffer {
     pub(super) handle: ControlHandle,
     pub(super) store: StateStore,
     pub(super) runtimes: Vec<Arc<dyn RuntimePort>>,
+    pub(super) registry: Option<Arc<Registry>>,
     pub(super) clock: Clock,
 }
 
@@ -34,9 +37,10 @@ impl Offer {
         handle: ControlHandle,
         store: StateStore,
         runtimes: Vec<Arc<dyn RuntimePort>>,
+        registry: Option<Arc<Registry>>,
         clock: Clock,
     ) -> Self {
-        Self { control: Some(ControlOffer { handle, store, runtimes, clock }), runtime: None }
+        Self { control: Some(ControlOffer { handle, store, runtimes, registry, clock }), runtime: None }
     }
 
     pub(crate) fn runtime(runtime: Arc<dyn RuntimePort>) -> Self {
@@ -69,6 +73,7 @@ pub(super) enum Operation {
     RegisterCursor,
     AdvanceCursor,
     RemoveCursor,
+    Registry(RegistryOperation),
     GetStatus,
     GetOpenApi,
     GetRuntimeTable,
@@ -95,9 +100,10 @@ const fn route(method: Method, path: &'static str, operation: Operation, summary
 }
 
 use Operation as Do;
+use RegistryOperation as Ask;
 
 /// Every route.
-pub(super) const ROUTES: [Route; 35] = [
+pub(super) const ROUTES: [Route; 47] = [
     route(Method::POST, "/v1/apply", Do::Apply, "Plans and applies declared resources"),
     route(Method::GET, "/v1/resources", Do::ListResources, "Lists declared resources"),
     route(Method::GET, "/v1/resources/{kind}", Do::ListResourcesOfKind, "Lists declared resources of a kind"),
@@ -129,6 +135,58 @@ pub(super) const ROUTES: [Route; 35] = [
     route(Method::PUT, "/v1/cursors/{name}", Do::RegisterCursor, "Registers a reader of the journal"),
     route(Method::POST, "/v1/cursors/{name}", Do::AdvanceCursor, "Moves a reader of the journal"),
     route(Method::DELETE, "/v1/cursors/{name}", Do::RemoveCursor, "Forgets a reader of the journal"),
+    route(Method::GET, "/v1/registry/models", Do::Registry(Ask::ListModels), "Lists registered models"),
+    route(Method::GET, "/v1/registry/models/{model}", Do::Registry(Ask::GetModel), "Gives a model's rules and aliases"),
+    route(
+        Method::PUT,
+        "/v1/registry/models/{model}/rules/{stage}",
+        Do::Registry(Ask::SetRule),
+        "Replaces what a model wants before a stage",
+    ),
+    route(
+        Method::GET,
+        "/v1/registry/models/{model}/versions",
+        Do::Registry(Ask::ListVersions),
+        "Lists the versions of a model",
+    ),
+    route(
+        Method::GET,
+        "/v1/registry/models/{model}/versions/{version}",
+        Do::Registry(Ask::GetVersion),
+        "Gives everything on record about a version",
+    ),
+    route(
+        Method::PUT,
+        "/v1/registry/models/{model}/versions/{version}/stage",
+        Do::Registry(Ask::SetStage),
+        "Brings a version to a stage",
+    ),
+    route(
+        Method::POST,
+        "/v1/registry/models/{model}/versions/{version}/approvals",
+        Do::Registry(Ask::Approve),
+        "Approves or rejects a version for a stage",
+    ),
+    route(
+        Method::GET,
+        "/v1/registry/models/{model}/aliases/{alias}",
+        Do::Registry(Ask::GetAlias),
+        "Gives everything on record about the version that an alias points at",
+    ),
+    route(
+        Method::PUT,
+        "/v1/registry/models/{model}/aliases/{alias}",
+        Do::Registry(Ask::SetAlias),
+        "Points an alias at a version by compare-and-set",
+    ),
+    route(
+        Method::DELETE,
+        "/v1/registry/models/{model}/aliases/{alias}",
+        Do::Registry(Ask::RemoveAlias),
+        "Removes an alias by compare-and-set",
+    ),
+    route(Method::GET, "/v1/registry/diff", Do::Registry(Ask::Compare), "Tells what differs between two versions"),
+    route(Method::GET, "/v1/registry/log", Do::Registry(Ask::ReadLog), "Tells who changed what in the registry"),
     route(Method::GET, "/v1/status", Do::GetStatus, "Gives the state of the control plane and its runtimes"),
     route(Method::GET, "/v1/openapi.json", Do::GetOpenApi, "Gives this document"),
     route(Method::GET, "/v1/runtime/table", Do::GetRuntimeTable, "Gives the table that this runtime goes by"),
@@ -206,6 +264,7 @@ pub(super) async fn dispatch(offer: &Offer, operation: Operation, request: &Admi
         Do::RegisterCursor => journal_routes::register(control()?, request).await,
         Do::AdvanceCursor => journal_routes::advance(control()?, request).await,
         Do::RemoveCursor => journal_routes::remove(control()?, request).await,
+        Do::Registry(operation) => registry_routes::answer(control()?, operation, request).await,
         Do::GetOpenApi => {
             request.only_parameters(&[])?;
             Ok(Answer::json(&openapi::openapi_document()))
@@ -220,7 +279,7 @@ pub(super) async fn dispatch(offer: &Offer, operation: Operation, request: &Admi
     }
 }
 
-fn not_offered(what: &str) -> Problem {
+pub(super) fn not_offered(what: &str) -> Problem {
     let detail = format!("this port does not offer a {what}");
     Problem::new(StatusCode::NOT_FOUND, "not-offered", detail, "ask the process that does")
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hanok_api::{AdminSettings, Clock, ControlPlane, ControlSettings, RunningControlPlane, RuntimePort};
+use hanok_registry::{Registry, RegistrySettings};
 use hanok_state::{StateStore, StoreSettings};
 use serde_json::Value;
 
@@ -42,6 +43,10 @@ impl Bench {
         bench
     }
 
+    pub(crate) fn registry_folder(&self) -> std::path::PathBuf {
+        self.folder.path().join("registry")
+    }
+
     pub(crate) fn settings(&self) -> ControlSettings {
         let now = Arc::clone(&self.now);
         ControlSettings {
@@ -50,6 +55,7 @@ impl Bench {
             tick: Duration::from_secs(86_400),
             checkpoint: Duration::from_millis(500),
             patience: Duration::from_secs(5),
+            registry: Some(Arc::new(Registry::open(&self.registry_folder(), RegistrySettings::default()).unwrap())),
             clock: Clock::new(move || now.load(Ordering::SeqCst)),
             ..ControlSettings::default()
         }

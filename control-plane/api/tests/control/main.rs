@@ -10,4 +10,5 @@ mod http_client;
 mod judging;
 mod killing;
 mod planning;
+mod registry;
 mod router_runtime;
