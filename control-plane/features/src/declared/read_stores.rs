@@ -1,0 +1,99 @@
+//! The `spec` of an online store: exactly one member, which says which store.
+
+use std::path::PathBuf;
+
+use serde_json::Value as Json;
+
+use super::reading::{Faults, Fields};
+use super::resources::{HttpDialect, HttpStore, StoreKind};
+
+const KINDS: [&str; 5] = ["embedded", "feast_redis", "feast_sqlite", "redis_hash", "feast_http"];
+
+pub(super) fn store_kind(spec: &Json, faults: &mut Faults) -> Option<StoreKind> {
+    let known = ["owner", "description", "embedded", "feast_redis", "feast_sqlite", "redis_hash", "feast_http"];
+    let fields = Fields::open(spec, "spec", &known, faults)?;
+    let given: Vec<&str> = KINDS.into_iter().filter(|kind| fields.any(kind).is_some()).collect();
+    let [kind] = given.as_slice() else {
+        faults.add("spec", format!("expected exactly one of `{}`, got `{}`", KINDS.join("`, `"), given.len()));
+        return None;
+    };
+    let json = fields.any(kind)?;
+    let path = fields.at(kind);
+    match *kind {
+        "embedded" => {
+            let fields = Fields::open(json, &path, &["path"], faults)?;
+            Some(StoreKind::Embedded { path: PathBuf::from(fields.text("path", faults)?) })
+        }
+        "feast_sqlite" => {
+            let fields = Fields::open(json, &path, &["path", "project", "entity_key_serialization_version"], faults)?;
+            let (file, project) = (fields.text("path", faults), fields.text("project", faults));
+            let key_version = key_version(&fields, faults);
+            Some(StoreKind::FeastSqlite { path: PathBuf::from(file?), project: project?.to_owned(), key_version })
+        }
+        "feast_redis" => {
+            let known = ["url", "project", "entity_key_serialization_version", "username", "password_file"];
+            let fields = Fields::open(json, &path, &known, faults)?;
+            let (url, project) = (redis_url(&fields, faults), fields.text("project", faults));
+            Some(StoreKind::FeastRedis {
+                key_version: key_version(&fields, faults),
+                username: fields.optional_text("username", faults).map(str::to_owned),
+                password_file: fields.optional_text("password_file", faults).map(PathBuf::from),
+                url: url?,
+                project: project?.to_owned(),
+            })
+        }
+        "redis_hash" => {
+            let known = ["url", "key", "event_time", "username", "password_file"];
+            let fields = Fields::open(json, &path, &known, faults)?;
+            let url = redis_url(&fields, faults);
+            Some(StoreKind::RedisHash {
+                key: fields.text("key", faults)?.to_owned(),
+                event_time: fields.optional_text("event_time", faults).map(str::to_owned),
+                username: fields.optional_text("username", faults).map(str::to_owned),
+                password_file: fields.optional_text("password_file", faults).map(PathBuf::from),
+                url: url?,
+            })
+        }
+        _ => http(HttpDialect::Feast, json, &path, faults),
+    }
+}
+
+fn key_version(fields: &Fields<'_>, faults: &mut Faults) -> u8 {
+    let version = fields.whole("entity_key_serialization_version", 2, 3, faults);
+    version.and_then(|version| u8::try_from(version).ok()).unwrap_or(3)
+}
+
+fn redis_url(fields: &Fields<'_>, faults: &mut Faults) -> Option<String> {
+    let url = fields.text("url", faults)?;
+    check_url(fields.at("url"), url, "redis://", "redis://HOST:PORT/DATABASE", faults)
+}
+
+/// A URL with this scheme and without credentials, which would end in logs and in version control.
+fn check_url(path: String, url: &str, scheme: &str, form: &str, faults: &mut Faults) -> Option<String> {
+    let rest = url.strip_prefix(scheme).filter(|rest| !rest.is_empty());
+    match rest {
+        Some(rest) if rest.contains('@') => {
+            // The message must not repeat the URL: it holds a secret.
+            faults.add(path, "expected no credentials in the address; give `username` and `password_file`");
+            None
+        }
+        Some(_) => Some(url.to_owned()),
+        None => {
+            faults.add(path, format!("expected `{form}`"));
+            None
+        }
+    }
+}
+
+fn http(dialect: HttpDialect, json: &Json, path: &str, faults: &mut Faults) -> Option<StoreKind> {
+    let fields = Fields::open(json, path, &["url", "token_file"], faults)?;
+    let url = fields.text("url", faults)?;
+    let url = check_url(fields.at("url"), url, "http://", "http://HOST:PORT", faults);
+    let token_file = fields.optional_text("token_file", faults).map(PathBuf::from);
+    Some(StoreKind::Http(HttpStore {
+        dialect,
+        url: url?.trim_end_matches('/').to_owned(),
+        token_file,
+        settings: std::collections::BTreeMap::new(),
+    }))
+}

@@ -1,0 +1,222 @@
+//! The resources, checked.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Fallback;
+use crate::data_type::FeatureType;
+use crate::entity_key::{KeyLayout, KeyType};
+
+/// A thing that features are about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entity {
+    /// Name.
+    pub name: String,
+    /// Join key: the name under which requests and sources give its values.
+    pub key: String,
+    /// Type of the join key.
+    pub key_type: KeyType,
+    /// Who answers for it.
+    pub owner: Option<String>,
+}
+
+/// Where features are read when they are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreDeclaration {
+    /// Name.
+    pub name: String,
+    /// Which store, and how it is reached.
+    pub kind: StoreKind,
+}
+
+/// Which store, and how it is reached. Credentials stand in files, never here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// In this process, durable in a file.
+    Embedded {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What Feast materialised into Redis, read without Feast.
+    FeastRedis {
+        /// `redis://HOST:PORT/DATABASE`, without credentials.
+        url: String,
+        /// Feast's project.
+        project: String,
+        /// Feast's `entity_key_serialization_version`: 2 or 3.
+        key_version: u8,
+        /// User of the access control list.
+        username: Option<String>,
+        /// File with the password.
+        password_file: Option<PathBuf>,
+    },
+    /// What Feast materialised into SQLite, read without Feast.
+    FeastSqlite {
+        /// The database.
+        path: PathBuf,
+        /// Feast's project.
+        project: String,
+        /// Feast's `entity_key_serialization_version`: 2 or 3.
+        key_version: u8,
+    },
+    /// Redis hashes: one a row, its fields the features as text.
+    RedisHash {
+        /// `redis://HOST:PORT/DATABASE`, without credentials.
+        url: String,
+        /// Key of a row, in which `{view}` and `{JOIN_KEY}` are replaced.
+        key: String,
+        /// Field with the event time: seconds since the epoch, with a fraction if need be, or RFC 3339.
+        event_time: Option<String>,
+        /// User of the access control list.
+        username: Option<String>,
+        /// File with the password.
+        password_file: Option<PathBuf>,
+    },
+    /// An online store over HTTP.
+    Http(HttpStore),
+}
+
+/// An online store over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpStore {
+    /// Whose interface.
+    pub dialect: HttpDialect,
+    /// `http://HOST:PORT`, without credentials.
+    pub url: String,
+    /// File with the token or key.
+    pub token_file: Option<PathBuf>,
+    /// What else the dialect needs, by name.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// Whose interface an HTTP store speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpDialect {
+    /// Feast's feature server.
+    Feast,
+}
+
+/// One feature of a view.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feature {
+    /// Name, unique in its view.
+    pub name: String,
+    /// Type of its values.
+    pub data_type: FeatureType,
+    /// How old a value may be when it is served; its own or the view's.
+    pub maximum_age: Option<Duration>,
+    /// What happens when there is no usable value.
+    pub fallback: Fallback,
+}
+
+/// Features about the same entities that are written together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeatureView {
+    /// Name.
+    pub name: String,
+    /// Names of its entities.
+    pub entities: Vec<String>,
+    /// Join keys of its entities.
+    pub keys: KeyLayout,
+    /// Name of its online store.
+    pub store: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// How old its rows may be when they are served or joined.
+    pub maximum_age: Option<Duration>,
+    /// Its features.
+    pub features: Vec<Feature>,
+    /// Where its rows come from, for joins and materialisation.
+    pub source: Option<Source>,
+}
+
+impl FeatureView {
+    /// Place of a feature.
+    #[must_use]
+    pub fn place(&self, feature: &str) -> Option<usize> {
+        self.features.iter().position(|one| one.name == feature)
+    }
+
+    /// Types of all features.
+    #[must_use]
+    pub fn types(&self) -> Arc<[FeatureType]> {
+        self.features.iter().map(|feature| feature.data_type).collect()
+    }
+}
+
+/// Form of a source's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceFormat {
+    /// Apache Parquet.
+    Parquet,
+    /// Comma-separated values with a header line; gzip if the name ends in `.gz`.
+    Csv,
+}
+
+/// Where a view's rows come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// Its form.
+    pub format: SourceFormat,
+    /// Column with the time from which the row is true.
+    pub event_time: String,
+    /// Column that decides between rows of one key and event time: the later one counts.
+    pub created_time: Option<String>,
+    /// Columns of features and join keys whose names differ.
+    pub columns: BTreeMap<String, String>,
+}
+
+impl Source {
+    /// The column of a feature or join key.
+    #[must_use]
+    pub fn column<'a>(&'a self, name: &'a str) -> &'a str {
+        self.columns.get(name).map_or(name, String::as_str)
+    }
+}
+
+/// One feature of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceFeature {
+    /// Name of the view.
+    pub view: String,
+    /// Name of the feature.
+    pub feature: String,
+    /// Name of the model's input that takes it.
+    pub input: String,
+}
+
+impl ServiceFeature {
+    /// `view:feature`.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        format!("{}:{}", self.view, self.feature)
+    }
+}
+
+/// What a service remembers of rows that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// For how long a row is served without asking the store again.
+    pub maximum_age: Duration,
+    /// Bytes held at most.
+    pub maximum_bytes: u64,
+}
+
+/// The features that a model asks for together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeatureService {
+    /// Name.
+    pub name: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// Its features, in the order of its columns.
+    pub features: Vec<ServiceFeature>,
+    /// How long a lookup may take where the request has no shorter deadline.
+    pub deadline: Duration,
+    /// What it remembers; none where it always asks.
+    pub cache: Option<CacheSettings>,
+}

@@ -1,0 +1,91 @@
+//! What is known of a request's rows of one view: from the cache, from a store, or why not.
+
+use std::sync::Arc;
+
+use super::cache::Remembered;
+use crate::columns::{CellStatus, Columns};
+use crate::error::{FeatureError, Missing};
+
+/// Where the columns of a read are.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// This request's own.
+    Own(Columns),
+    /// Those of a read for several requests, and which of them.
+    Together(Arc<Vec<Columns>>, usize),
+}
+
+impl Held {
+    pub(super) fn columns(&self) -> Option<&Columns> {
+        match self {
+            Self::Own(columns) => Some(columns),
+            Self::Together(all, index) => all.get(*index),
+        }
+    }
+}
+
+/// What is known of one view.
+#[derive(Debug, Default)]
+pub(super) struct ViewAnswer {
+    /// By row, where there is a cache: what it has, and whether that is within the maximum age.
+    pub(super) remembered: Vec<Option<(Remembered, bool)>>,
+    /// By row: which key of the read; [`NOT_ASKED`] where the store was not asked.
+    pub(super) asked: Vec<usize>,
+    /// What the store answered, and which row of it each key has; none where rows are in the order of the keys.
+    pub(super) told: Option<(Held, Option<Vec<usize>>)>,
+    /// Why the store told nothing.
+    pub(super) untold: Option<Missing>,
+}
+
+/// The row was not asked for.
+pub(super) const NOT_ASKED: usize = usize::MAX;
+
+/// Where a cell's content came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Store,
+    Cache,
+}
+
+impl ViewAnswer {
+    /// Copies what is known of feature `place` of `row` into a cell. Says where it came from, or why there is nothing.
+    pub(super) fn copy_into(
+        &self,
+        place: usize,
+        row: usize,
+        to: &mut Columns,
+        cell: (usize, usize),
+    ) -> Result<(Source, CellStatus), Copied> {
+        if let Some(Some((remembered, true))) = self.remembered.get(row) {
+            let status = remembered.copy_into(place, to, cell).map_err(Copied::Error)?;
+            return Ok((Source::Cache, status));
+        }
+        let told = self.told.as_ref().and_then(|(held, rows)| {
+            let asked = self.asked.get(row).copied().filter(|asked| *asked != NOT_ASKED)?;
+            Some((held.columns()?, rows.as_ref().map_or(Some(asked), |rows| rows.get(asked).copied())?))
+        });
+        match told {
+            Some((columns, from)) => {
+                let status = to.copy_cell(cell, columns, (place, from)).map_err(Copied::Error)?;
+                Ok((Source::Store, status))
+            }
+            None => Err(Copied::Untold(
+                self.untold.clone().unwrap_or_else(|| Missing::StoreUnavailable("no answer".into())),
+            )),
+        }
+    }
+
+    /// What is remembered of a row, however old.
+    pub(super) fn last_known(&self, row: usize) -> Option<&Remembered> {
+        self.remembered.get(row)?.as_ref().map(|(remembered, _)| remembered)
+    }
+}
+
+/// Why a cell has no content.
+#[derive(Debug)]
+pub(super) enum Copied {
+    /// Nothing is known.
+    Untold(Missing),
+    /// The batch is full, or a row is damaged.
+    Error(FeatureError),
+}

@@ -1,0 +1,176 @@
+//! A service, resolved once against its views: what is read of which view, and where each value goes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::request::{KeyColumn, ResolveRequest};
+use crate::data_type::FeatureType;
+use crate::declared::{Fallback, FeatureService, FeatureSet, FeatureView, nearest};
+use crate::error::FeatureError;
+use crate::store::ViewRead;
+use crate::value::Value;
+
+/// Most rows of a request.
+const REQUEST_ROWS: usize = 1 << 16;
+/// Most values of a request.
+const REQUEST_VALUES: usize = 1 << 22;
+
+/// A view of the service.
+#[derive(Debug)]
+pub(super) struct PlannedView {
+    pub(super) view: Arc<FeatureView>,
+    /// Places of its features that the service uses.
+    pub(super) places: Arc<[usize]>,
+    /// Columns of the service that it fills, in the order of `places`.
+    pub(super) columns: Vec<usize>,
+    /// Number of its store in the lookup.
+    pub(super) store: usize,
+}
+
+/// A column of the service.
+#[derive(Debug)]
+pub(super) struct PlannedColumn {
+    /// Number of its view, and which of that view's places.
+    pub(super) from: (usize, usize),
+    pub(super) maximum_age: Option<Duration>,
+    pub(super) fallback: Fallback,
+}
+
+/// A service, ready to be looked up.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) service: Arc<FeatureService>,
+    pub(super) types: Arc<[FeatureType]>,
+    pub(super) views: Vec<PlannedView>,
+    pub(super) columns: Vec<PlannedColumn>,
+    /// Names of the stores by number.
+    pub(super) stores: Vec<String>,
+}
+
+/// The values of a request that the client gives, by column.
+pub(super) type Given<'r> = Vec<Option<&'r [Option<Value>]>>;
+
+impl Plan {
+    pub(super) fn new(set: &FeatureSet, name: &str) -> Result<Self, FeatureError> {
+        let service = Arc::clone(set.service(name)?);
+        let mut plan = Self {
+            types: Arc::from([]),
+            views: Vec::new(),
+            columns: Vec::new(),
+            stores: Vec::new(),
+            service: Arc::clone(&service),
+        };
+        let mut places: Vec<Vec<usize>> = Vec::new();
+        let mut types = Vec::new();
+        for (column, served) in service.features.iter().enumerate() {
+            let view = set.view(&served.view)?;
+            let place = view.place(&served.feature).ok_or_else(|| FeatureError::NotFound {
+                what: "feature",
+                name: served.reference(),
+                nearest: nearest(&served.feature, view.features.iter().map(|feature| feature.name.as_str())),
+            })?;
+            let feature = &view.features[place];
+            let number = plan.views.iter().position(|one| one.view.name == view.name).unwrap_or_else(|| {
+                let store = number_of(&mut plan.stores, &view.store);
+                let view = Arc::clone(view);
+                plan.views.push(PlannedView { view, places: Arc::from([]), columns: Vec::new(), store });
+                places.push(Vec::new());
+                plan.views.len() - 1
+            });
+            plan.columns.push(PlannedColumn {
+                from: (number, places[number].len()),
+                maximum_age: feature.maximum_age,
+                fallback: feature.fallback.clone(),
+            });
+            places[number].push(place);
+            plan.views[number].columns.push(column);
+            types.push(feature.data_type);
+        }
+        for (view, places) in plan.views.iter_mut().zip(places) {
+            view.places = places.into();
+        }
+        plan.types = types.into();
+        Ok(plan)
+    }
+
+    /// Whether any feature may be served from memory when its store does not answer.
+    pub(super) fn remembers(&self) -> bool {
+        self.columns.iter().any(|column| matches!(column.fallback, Fallback::LastKnown(_)))
+    }
+
+    /// Checks the form of a request, and orders what the client gives by column.
+    pub(super) fn check<'r>(&self, request: &'r ResolveRequest) -> Result<Given<'r>, FeatureError> {
+        let most = REQUEST_ROWS.min(REQUEST_VALUES / self.columns.len().max(1));
+        if !(1..=most).contains(&request.rows) {
+            let reason = format!("expected `1` to `{most}`, got `{}`", request.rows);
+            return Err(FeatureError::invalid("rows", reason));
+        }
+        let count = |what: String, actual: usize| {
+            let reason = format!("expected `{}` values, got `{actual}`", request.rows);
+            if actual == request.rows { Ok(()) } else { Err(FeatureError::invalid(what, reason)) }
+        };
+        let known = || self.views.iter().flat_map(|view| view.view.keys.names()).map(|(name, _)| name.as_str());
+        for (name, column) in &request.keys {
+            if !known().any(|one| one == name) {
+                return Err(unknown("key", name, known()));
+            }
+            count(format!("key `{name}`"), column.len())?;
+        }
+        let inputs = || self.service.features.iter().map(|feature| feature.input.as_str());
+        let mut given: Given<'r> = vec![None; self.columns.len()];
+        for (name, values) in &request.overrides {
+            let Some(column) = inputs().position(|input| input == name) else {
+                return Err(unknown("input", name, inputs()));
+            };
+            count(format!("input `{name}`"), values.len())?;
+            let wanted = self.types[column];
+            if let Some(wrong) = values.iter().flatten().map(Value::feature_type).find(|one| *one != wanted) {
+                let reason = format!("expected values of type `{wanted}`, got `{wrong}`");
+                return Err(FeatureError::invalid(format!("input `{name}`"), reason));
+            }
+            given[column] = Some(values);
+        }
+        Ok(given)
+    }
+}
+
+fn number_of(names: &mut Vec<String>, name: &str) -> usize {
+    names.iter().position(|one| one == name).unwrap_or_else(|| {
+        names.push(name.to_owned());
+        names.len() - 1
+    })
+}
+
+fn unknown<'n>(what: &'static str, name: &str, known: impl Iterator<Item = &'n str>) -> FeatureError {
+    let clipped: String = name.chars().take(128).collect();
+    FeatureError::NotFound { what, nearest: nearest(name, known), name: clipped }
+}
+
+impl PlannedView {
+    /// Whether the client gives every value of a row.
+    pub(super) fn is_given(&self, given: &Given<'_>, row: usize) -> bool {
+        let has = |column: &usize| given[*column].is_some_and(|values| values[row].is_some());
+        self.columns.iter().all(has)
+    }
+
+    /// The request's columns of the join keys, in the order of the layout.
+    pub(super) fn key_columns<'r>(
+        &self,
+        keys: &'r BTreeMap<String, KeyColumn>,
+    ) -> Result<Vec<&'r KeyColumn>, FeatureError> {
+        let column = |(name, key_type): &(String, crate::entity_key::KeyType)| {
+            keys.get(name).ok_or_else(|| {
+                let reason =
+                    format!("expected values of type `{}` for view `{}`, got none", key_type.as_str(), self.view.name);
+                FeatureError::invalid(format!("key `{name}`"), reason)
+            })
+        };
+        self.view.keys.names().iter().map(column).collect()
+    }
+
+    /// A read of no keys yet.
+    pub(super) fn empty_read(&self) -> ViewRead {
+        ViewRead::new(Arc::clone(&self.view), Arc::clone(&self.places))
+    }
+}

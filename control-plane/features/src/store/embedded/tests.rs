@@ -1,0 +1,151 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::sync::Arc;
+
+use super::{EmbeddedStore, WriteRow};
+use crate::columns::CellStatus;
+use crate::declared::FeatureView;
+use crate::entity_key::KeyValue;
+use crate::error::ErrorCode;
+use crate::store::tests::weather_view as view;
+use crate::store::{OnlineStore, StoreRead, ViewRead};
+use crate::value::{Value, ValueRef};
+
+fn row(view: &FeatureView, origin: &str, event_micros: i64, values: Vec<Option<Value>>) -> WriteRow {
+    let mut key = Vec::new();
+    view.keys.write(|_| KeyValue::String(origin), &mut key).unwrap();
+    WriteRow { key, event_micros, values }
+}
+
+fn read(store: &EmbeddedStore, view: &Arc<FeatureView>, origin: &str) -> Vec<Option<Value>> {
+    let mut one = ViewRead::new(Arc::clone(view), (0..view.features.len()).collect());
+    one.keys.push_with(|key| view.keys.write(|_| KeyValue::String(origin), key).unwrap());
+    let columns = store.read_now(&StoreRead { views: vec![one] }).unwrap().unwrap().remove(0);
+    (0..columns.width())
+        .map(|index| columns.column(index).unwrap().value(0).map(|value: ValueRef<'_>| value.to_owned()))
+        .collect()
+}
+
+const TWO: &str = "{name: temperature, type: float32}, {name: sky, type: string}";
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_opening_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("features.redb");
+    let view = view(TWO);
+    let values = vec![Some(Value::Float32(54.5)), Some(Value::String("clear".to_owned()))];
+    {
+        let store = EmbeddedStore::open(&path, &[Arc::clone(&view)]).unwrap();
+        assert_eq!(store.write("weather", &[row(&view, "JFK", 10, values.clone())]).await.unwrap(), 1);
+    }
+    let store = EmbeddedStore::open(&path, &[Arc::clone(&view)]).unwrap();
+    assert_eq!(read(&store, &view, "JFK"), values);
+    assert_eq!(read(&store, &view, "EWR"), [None, None]);
+}
+
+#[tokio::test]
+async fn an_older_row_does_not_replace_a_newer_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let view = view(TWO);
+    let store = EmbeddedStore::open(&folder.path().join("f"), &[Arc::clone(&view)]).unwrap();
+    let at = |event, value| row(&view, "JFK", event, vec![Some(Value::Float32(value)), None]);
+    let rows = [at(10, 1.0), at(9, 2.0), at(10, 3.0)];
+    assert_eq!(store.write("weather", &rows).await.unwrap(), 2);
+    assert_eq!(store.write("weather", &[at(9, 4.0)]).await.unwrap(), 0);
+    assert_eq!(read(&store, &view, "JFK")[0], Some(Value::Float32(3.0)));
+}
+
+#[tokio::test]
+async fn features_come_and_go_but_keep_their_types() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    let first = view(TWO);
+    {
+        let store = EmbeddedStore::open(&path, &[Arc::clone(&first)]).unwrap();
+        let values = vec![Some(Value::Float32(1.0)), Some(Value::String("rain".to_owned()))];
+        store.write("weather", &[row(&first, "JFK", 1, values)]).await.unwrap();
+    }
+    let second = view("{name: sky, type: string}, {name: wind, type: float64}");
+    {
+        let store = EmbeddedStore::open(&path, &[Arc::clone(&second)]).unwrap();
+        assert_eq!(read(&store, &second, "JFK"), [Some(Value::String("rain".to_owned())), None]);
+    }
+    let third = view("{name: sky, type: int32}");
+    let error = EmbeddedStore::open(&path, &[third]).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Unsupported);
+    assert!(
+        error.to_string().starts_with("feature `weather:sky`: expected stored type `int32`, got `string`"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn wrong_rows_are_refused_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let view = view(TWO);
+    let store = EmbeddedStore::open(&folder.path().join("f"), &[Arc::clone(&view)]).unwrap();
+    let good = row(&view, "JFK", 1, vec![None, None]);
+    let short = row(&view, "EWR", 1, vec![None]);
+    let wrong = row(&view, "LGA", 1, vec![Some(Value::Int32(1)), None]);
+    for bad in [short, wrong] {
+        let error = store.write("weather", &[good.clone(), bad]).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InvalidArgument);
+    }
+    let error = store.write("wether", &[good]).await.unwrap_err();
+    assert_eq!(error.to_string(), "feature view `wether` does not exist; did you mean `weather`?");
+    assert_eq!(store.rows("weather").unwrap(), 0);
+}
+
+#[tokio::test]
+async fn nulls_and_nan_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let view = view(TWO);
+    let store = EmbeddedStore::open(&folder.path().join("f"), &[Arc::clone(&view)]).unwrap();
+    store.write("weather", &[row(&view, "JFK", 5, vec![Some(Value::Float32(f32::NAN)), None])]).await.unwrap();
+    let mut one = ViewRead::new(Arc::clone(&view), Arc::from([1, 0]));
+    one.keys.push_with(|key| view.keys.write(|_| KeyValue::String("JFK"), key).unwrap());
+    let columns = store.read(&StoreRead { views: vec![one] }).await.unwrap().remove(0);
+    assert_eq!(columns.column(0).unwrap().status(0), CellStatus::Null);
+    assert_eq!(columns.column(0).unwrap().event_micros(0), Some(5));
+    assert!(matches!(columns.column(1).unwrap().value(0), Some(ValueRef::Float32(value)) if value.is_nan()));
+}
+
+#[tokio::test]
+async fn what_another_process_writes_becomes_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    let (first, second) = (view(TWO), view("{name: wind, type: float64}, {name: sky, type: string}"));
+    let server = EmbeddedStore::open(&path, &[Arc::clone(&first)]).unwrap();
+    let beside = EmbeddedStore::open(&path, &[Arc::clone(&second)]).unwrap();
+    let sky = || Some(Value::String("fog".to_owned()));
+    beside.write("weather", &[row(&second, "JFK", 10, vec![Some(Value::Float64(3.0)), sky()])]).await.unwrap();
+    // A write reads first what others have written, so its answer tells that the row is there.
+    assert_eq!(server.write("weather", &[row(&first, "JFK", 9, vec![None, None])]).await.unwrap(), 0);
+    assert_eq!(read(&server, &first, "JFK"), [None, sky()]);
+    assert_eq!(
+        server.write("weather", &[row(&first, "EWR", 9, vec![Some(Value::Float32(1.0)), None])]).await.unwrap(),
+        1
+    );
+    // Without a write the row comes by itself.
+    tokio::time::timeout(std::time::Duration::from_secs(20), async {
+        while beside.rows("weather").unwrap() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[test]
+fn files_of_others_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    std::fs::write(&path, b"no database, but long enough to be read as the head of one, which it is not......")
+        .unwrap();
+    assert_eq!(EmbeddedStore::open(&path, &[view(TWO)]).unwrap_err().code(), ErrorCode::Unsupported);
+    let path = folder.path().join("g");
+    rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+    assert_eq!(EmbeddedStore::open(&path, &[view(TWO)]).unwrap_err().code(), ErrorCode::Unsupported);
+    let missing = folder.path().join("no/such/folder");
+    assert_eq!(EmbeddedStore::open(&missing, &[view(TWO)]).unwrap_err().code(), ErrorCode::Unavailable);
+}

@@ -1,0 +1,103 @@
+//! Online stores: many keys and features in one read.
+//!
+//! The trait, the stores without weight, and Feast's value codec that several stores share.
+
+mod embedded;
+mod feast_sqlite;
+mod feast_value;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+pub use embedded::{EmbeddedStore, WriteRow};
+pub use feast_sqlite::FeastSqliteStore;
+pub use feast_value::{feast_field, feast_time, feast_timestamp_field, read_feast_value};
+
+use crate::byte_column::ByteColumn;
+use crate::columns::Columns;
+use crate::data_type::FeatureType;
+use crate::declared::{Feature, FeatureView};
+use crate::error::FeatureError;
+
+/// What is read of one view.
+#[derive(Clone, Debug)]
+pub struct ViewRead {
+    /// The view.
+    pub view: Arc<FeatureView>,
+    /// Places of the features in the view, in the order of the answer's columns.
+    pub places: Arc<[usize]>,
+    /// Their types.
+    pub types: Arc<[FeatureType]>,
+    /// Serialised keys ([`crate::KeyLayout`]), one a row of the answer.
+    pub keys: ByteColumn,
+}
+
+impl ViewRead {
+    /// A read of these places for no keys yet.
+    #[must_use]
+    pub fn new(view: Arc<FeatureView>, places: Arc<[usize]>) -> Self {
+        let types = places.iter().filter_map(|place| view.features.get(*place)).map(|one| one.data_type).collect();
+        Self { view, places, types, keys: ByteColumn::default() }
+    }
+
+    /// The features read, in the order of the answer's columns.
+    pub fn features(&self) -> impl ExactSizeIterator<Item = &Feature> {
+        self.places.iter().map(|place| &self.view.features[*place])
+    }
+
+    /// An answer with nothing in it yet.
+    #[must_use]
+    pub fn empty_answer(&self) -> Columns {
+        Columns::new(Arc::clone(&self.types), self.keys.len())
+    }
+}
+
+/// What is read together: at most one round trip.
+#[derive(Clone, Debug, Default)]
+pub struct StoreRead {
+    /// By view.
+    pub views: Vec<ViewRead>,
+}
+
+/// The answers, one for each view of the read and in its order.
+pub type ReadFuture<'a> = Pin<Box<dyn Future<Output = Result<Vec<Columns>, FeatureError>> + Send + 'a>>;
+
+/// A store of rows by entity key.
+///
+/// A key without a row is [`crate::CellStatus::NotFound`], never an error. Age is the caller's to judge. Dropping the
+/// future gives up the wait; it may or may not stop the read.
+pub trait OnlineStore: Send + Sync + std::fmt::Debug {
+    /// Reads. Never blocks the thread; asks the store at most once for all views together.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store cannot be reached or answers what is no answer, `Unsupported` when it holds another
+    /// type than declared, `Internal` when its content is damaged.
+    fn read<'a>(&'a self, read: &'a StoreRead) -> ReadFuture<'a>;
+
+    /// The same where the answer is in memory: in microseconds, on the caller's thread, without a future. None where it
+    /// is not; whoever gets none once need not ask again.
+    fn read_now(&self, read: &StoreRead) -> Option<Result<Vec<Columns>, FeatureError>> {
+        let _ = read;
+        None
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+    use std::sync::Arc;
+
+    use crate::declared::{FeatureView, read_features};
+
+    /// View `weather` by the text key `origin`, with these features.
+    pub(crate) fn weather_view(features: &str) -> Arc<FeatureView> {
+        let text = format!(
+            "apiVersion: hanok.dev/v1\nkind: Entity\nmetadata: {{name: origin}}\nspec: {{type: string}}\n---\n\
+             apiVersion: hanok.dev/v1\nkind: OnlineStore\nmetadata: {{name: main}}\nspec: {{embedded: {{path: x}}}}\n---\n\
+             apiVersion: hanok.dev/v1\nkind: FeatureView\nmetadata: {{name: weather}}\n\
+             spec: {{entities: [origin], store: main, owner: me, features: [{features}]}}\n"
+        );
+        Arc::clone(read_features(&text).unwrap().view("weather").unwrap())
+    }
+}
