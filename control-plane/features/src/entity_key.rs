@@ -130,7 +130,7 @@ impl KeyLayout {
         let length = out.len() - start;
         if length > KEY_BYTES {
             out.truncate(start);
-            let reason = format!("expected a key of at most `{KEY_BYTES}` bytes, got `{length}`");
+            let reason = format!("expected a key of at most `{KEY_BYTES}` bytes, got more");
             return Err(FeatureError::invalid("key", reason));
         }
         Ok(())
@@ -173,7 +173,7 @@ fn write_value(name: &str, key_type: KeyType, value: KeyValue<'_>, out: &mut Vec
 ///
 /// # Errors
 /// `Internal` for bytes that are no key of version 3.
-pub fn write_version_2(key: &[u8], out: &mut Vec<u8>) -> Result<(), FeatureError> {
+pub(crate) fn write_version_2(key: &[u8], out: &mut Vec<u8>) -> Result<(), FeatureError> {
     let parts = KeyParts::read(key)?;
     for name in &parts.names {
         out.extend_from_slice(&KeyType::String.id().to_le_bytes());

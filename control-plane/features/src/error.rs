@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::declared::nearest;
+
 /// What failed, for the one place that turns failures into statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
@@ -104,6 +106,11 @@ impl FeatureError {
             Self::Invalid { field, reason } => Self::Invalid { field: format!("{field}, row `{row}`"), reason },
             other => other,
         }
+    }
+
+    /// A name that does not exist, clipped, with the nearest that does.
+    pub(crate) fn not_found<'n>(what: &'static str, name: &str, known: impl Iterator<Item = &'n str>) -> Self {
+        Self::NotFound { what, nearest: nearest(name, known), name: name.chars().take(128).collect() }
     }
 
     /// A store that cannot be used now.

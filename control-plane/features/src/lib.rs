@@ -15,8 +15,10 @@ mod entity_key;
 mod error;
 mod lookup;
 mod row;
+mod rows_file;
 mod store;
 mod tensor_format;
+mod text_value;
 mod value;
 
 pub use byte_column::ByteColumn;
@@ -24,19 +26,20 @@ pub use columns::{ARENA_BYTES, CellStatus, Column, Columns};
 pub use data_type::{ElementType, FeatureType};
 pub use declared::{
     API_VERSION, CacheSettings, Entity, Fallback, Feature, FeatureService, FeatureSet, FeatureView, HttpDialect,
-    HttpStore, LARGEST_DECLARATION_BYTES, MOST_DOCUMENTS, ModelInput, Problem, ServiceFeature, Source, SourceFormat,
-    StoreDeclaration, StoreKind, read_features,
+    HttpStoreDeclaration, LARGEST_DECLARATION_BYTES, MOST_DOCUMENTS, ModelInput, Problem, ServiceFeature, Source,
+    SourceFormat, StoreDeclaration, StoreKind, read_features,
 };
-pub use entity_key::{KEY_BYTES, KeyLayout, KeyParts, KeyType, KeyValue, write_version_2};
+pub use entity_key::{KEY_BYTES, KeyLayout, KeyParts, KeyType, KeyValue};
 pub use error::{ErrorCode, FeatureError, Missing};
 pub use lookup::{
-    Clock, FeatureReport, KeyColumn, Lookup, LookupSettings, LookupStatistics, OpenStores, Origin, Overrides,
-    ResolveRequest, Resolved, system_clock,
+    Clock, FeatureReport, KeyColumn, Lookup, LookupSettings, LookupStatistics, Origin, Overrides, ResolveRequest,
+    Resolved, system_clock,
 };
 pub use row::ROW_BYTES;
+pub use rows_file::{RowsFormat, read_rows};
 pub use store::{
-    EmbeddedStore, FeastSqliteStore, OnlineStore, ReadFuture, StoreRead, ViewRead, WriteRow, feast_field, feast_time,
-    feast_timestamp_field, read_feast_value,
+    EmbeddedStore, FeastRedisStore, FeastSqliteStore, HttpStore, OnlineStore, OpenStores, ReadFuture, RedisAddress,
+    RedisHashStore, StoreRead, ViewRead, WriteRow, feast_field,
 };
 pub use tensor_format::TensorFormat;
 pub use value::{ListRef, Value, ValueRef};

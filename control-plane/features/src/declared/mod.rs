@@ -21,8 +21,8 @@ pub use fallback::Fallback;
 pub use model_check::ModelInput;
 pub use problem::Problem;
 pub use resources::{
-    CacheSettings, Entity, Feature, FeatureService, FeatureView, HttpDialect, HttpStore, ServiceFeature, Source,
-    SourceFormat, StoreDeclaration, StoreKind,
+    CacheSettings, Entity, Feature, FeatureService, FeatureView, HttpDialect, HttpStoreDeclaration, ServiceFeature,
+    Source, SourceFormat, StoreDeclaration, StoreKind,
 };
 pub use set::FeatureSet;
 

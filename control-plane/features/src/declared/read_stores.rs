@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde_json::Value as Json;
 
 use super::reading::{Faults, Fields};
-use super::resources::{HttpDialect, HttpStore, StoreKind};
+use super::resources::{HttpDialect, HttpStoreDeclaration, StoreKind};
+use crate::store::{KeyTemplate, RedisAddress};
 
 const KINDS: [&str; 5] = ["embedded", "feast_redis", "feast_sqlite", "redis_hash", "feast_http"];
 
@@ -33,26 +34,20 @@ pub(super) fn store_kind(spec: &Json, faults: &mut Faults) -> Option<StoreKind> 
         "feast_redis" => {
             let known = ["url", "project", "entity_key_serialization_version", "username", "password_file"];
             let fields = Fields::open(json, &path, &known, faults)?;
-            let (url, project) = (redis_url(&fields, faults), fields.text("project", faults));
-            Some(StoreKind::FeastRedis {
-                key_version: key_version(&fields, faults),
-                username: fields.optional_text("username", faults).map(str::to_owned),
-                password_file: fields.optional_text("password_file", faults).map(PathBuf::from),
-                url: url?,
-                project: project?.to_owned(),
-            })
+            let (address, project) = (redis_address(&fields, faults), fields.text("project", faults));
+            let key_version = key_version(&fields, faults);
+            Some(StoreKind::FeastRedis { address: address?, project: project?.to_owned(), key_version })
         }
         "redis_hash" => {
             let known = ["url", "key", "event_time", "username", "password_file"];
             let fields = Fields::open(json, &path, &known, faults)?;
-            let url = redis_url(&fields, faults);
-            Some(StoreKind::RedisHash {
-                key: fields.text("key", faults)?.to_owned(),
-                event_time: fields.optional_text("event_time", faults).map(str::to_owned),
-                username: fields.optional_text("username", faults).map(str::to_owned),
-                password_file: fields.optional_text("password_file", faults).map(PathBuf::from),
-                url: url?,
-            })
+            let address = redis_address(&fields, faults);
+            let key = fields.text("key", faults)?;
+            if KeyTemplate::new(key, "view").runs_together() {
+                faults.add(fields.at("key"), "expected text between two join keys, or two entities may share a key");
+            }
+            let event_time = fields.optional_text("event_time", faults).map(str::to_owned);
+            Some(StoreKind::RedisHash { address: address?, key: key.to_owned(), event_time })
         }
         _ => http(HttpDialect::Feast, json, &path, faults),
     }
@@ -63,14 +58,19 @@ fn key_version(fields: &Fields<'_>, faults: &mut Faults) -> u8 {
     version.and_then(|version| u8::try_from(version).ok()).unwrap_or(3)
 }
 
-fn redis_url(fields: &Fields<'_>, faults: &mut Faults) -> Option<String> {
+fn redis_address(fields: &Fields<'_>, faults: &mut Faults) -> Option<RedisAddress> {
     let url = fields.text("url", faults)?;
-    check_url(fields.at("url"), url, "redis://", "redis://HOST:PORT/DATABASE", faults)
+    let url = check_url(fields.at("url"), url, &["redis://"], "redis://HOST:PORT/DATABASE", faults);
+    Some(RedisAddress {
+        username: fields.optional_text("username", faults).map(str::to_owned),
+        password_file: fields.optional_text("password_file", faults).map(PathBuf::from),
+        url: url?,
+    })
 }
 
-/// A URL with this scheme and without credentials, which would end in logs and in version control.
-fn check_url(path: String, url: &str, scheme: &str, form: &str, faults: &mut Faults) -> Option<String> {
-    let rest = url.strip_prefix(scheme).filter(|rest| !rest.is_empty());
+/// A URL with one of these schemes and without credentials, which would end in logs and in version control.
+fn check_url(path: String, url: &str, schemes: &[&str], form: &str, faults: &mut Faults) -> Option<String> {
+    let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme)).filter(|rest| !rest.is_empty());
     match rest {
         Some(rest) if rest.contains('@') => {
             // The message must not repeat the URL: it holds a secret.
@@ -88,12 +88,7 @@ fn check_url(path: String, url: &str, scheme: &str, form: &str, faults: &mut Fau
 fn http(dialect: HttpDialect, json: &Json, path: &str, faults: &mut Faults) -> Option<StoreKind> {
     let fields = Fields::open(json, path, &["url", "token_file"], faults)?;
     let url = fields.text("url", faults)?;
-    let url = check_url(fields.at("url"), url, "http://", "http://HOST:PORT", faults);
+    let url = check_url(fields.at("url"), url, &["http://", "https://"], "http://HOST:PORT` or `https://HOST", faults);
     let token_file = fields.optional_text("token_file", faults).map(PathBuf::from);
-    Some(StoreKind::Http(HttpStore {
-        dialect,
-        url: url?.trim_end_matches('/').to_owned(),
-        token_file,
-        settings: std::collections::BTreeMap::new(),
-    }))
+    Some(StoreKind::Http(HttpStoreDeclaration { dialect, url: url?.trim_end_matches('/').to_owned(), token_file }))
 }

@@ -8,6 +8,7 @@ use super::reading::clipped;
 use super::suggestion::nearest;
 use super::{FeatureService, FeatureSet, FeatureView, Problem, StoreKind};
 use crate::entity_key::KeyLayout;
+use crate::store::KeyTemplate;
 
 struct Findings<'a> {
     document: usize,
@@ -103,9 +104,17 @@ fn resolve_view(mut view: FeatureView, set: &FeatureSet, findings: &mut Findings
             findings.unknown("spec.store", "an `OnlineStore`", &view.store, known);
         }
         Some(StoreKind::RedisHash { key, .. }) => {
-            for (name, _) in keys.iter().filter(|(name, _)| !key.contains(&format!("{{{name}}}"))) {
+            let template = KeyTemplate::new(key, &view.name);
+            for (name, _) in keys.iter().filter(|(name, _)| !template.keys().any(|one| one == name)) {
                 let message =
                     format!("expected a store whose `key` has `{{{name}}}`, that of `{}` has not", view.store);
+                findings.add("spec.store", message);
+            }
+            for name in template.keys().filter(|name| !keys.iter().any(|(one, _)| one == name)) {
+                let message = format!(
+                    "expected a store whose `key` has join keys of the view, that of `{}` has `{{{name}}}`",
+                    view.store
+                );
                 findings.add("spec.store", message);
             }
         }

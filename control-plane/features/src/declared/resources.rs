@@ -1,13 +1,14 @@
 //! The resources, checked.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Fallback;
 use crate::data_type::FeatureType;
 use crate::entity_key::{KeyLayout, KeyType};
+use crate::store::RedisAddress;
 
 /// A thing that features are about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,16 +42,12 @@ pub enum StoreKind {
     },
     /// What Feast materialised into Redis, read without Feast.
     FeastRedis {
-        /// `redis://HOST:PORT/DATABASE`, without credentials.
-        url: String,
+        /// The server.
+        address: RedisAddress,
         /// Feast's project.
         project: String,
         /// Feast's `entity_key_serialization_version`: 2 or 3.
         key_version: u8,
-        /// User of the access control list.
-        username: Option<String>,
-        /// File with the password.
-        password_file: Option<PathBuf>,
     },
     /// What Feast materialised into SQLite, read without Feast.
     FeastSqlite {
@@ -63,32 +60,33 @@ pub enum StoreKind {
     },
     /// Redis hashes: one a row, its fields the features as text.
     RedisHash {
-        /// `redis://HOST:PORT/DATABASE`, without credentials.
-        url: String,
+        /// The server.
+        address: RedisAddress,
         /// Key of a row, in which `{view}` and `{JOIN_KEY}` are replaced.
         key: String,
         /// Field with the event time: seconds since the epoch, with a fraction if need be, or RFC 3339.
         event_time: Option<String>,
-        /// User of the access control list.
-        username: Option<String>,
-        /// File with the password.
-        password_file: Option<PathBuf>,
     },
     /// An online store over HTTP.
-    Http(HttpStore),
+    Http(HttpStoreDeclaration),
 }
 
 /// An online store over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpStore {
+pub struct HttpStoreDeclaration {
     /// Whose interface.
     pub dialect: HttpDialect,
-    /// `http://HOST:PORT`, without credentials.
+    /// `http://HOST:PORT` or `https://HOST`, without credentials.
     pub url: String,
     /// File with the token or key.
     pub token_file: Option<PathBuf>,
-    /// What else the dialect needs, by name.
-    pub settings: BTreeMap<String, String>,
+}
+
+impl HttpStoreDeclaration {
+    /// The same, its file found from `folder` where its path is relative.
+    pub(crate) fn within(&self, folder: &Path) -> Self {
+        Self { token_file: self.token_file.as_ref().map(|file| folder.join(file)), ..self.clone() }
+    }
 }
 
 /// Whose interface an HTTP store speaks.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::suggestion::nearest;
 use super::{Entity, FeatureService, FeatureView, StoreDeclaration};
 use crate::error::FeatureError;
 
@@ -59,6 +58,5 @@ impl FeatureSet {
 }
 
 fn missing<'a>(what: &'static str, name: &str, known: impl Iterator<Item = &'a String>) -> FeatureError {
-    let clipped: String = name.chars().take(128).collect();
-    FeatureError::NotFound { what, nearest: nearest(name, known.map(String::as_str)), name: clipped }
+    FeatureError::not_found(what, name, known.map(String::as_str))
 }

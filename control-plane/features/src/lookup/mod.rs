@@ -5,6 +5,7 @@
 mod answers;
 mod cache;
 mod coalescing;
+mod json_form;
 mod plan;
 mod policy;
 mod request;
@@ -14,7 +15,7 @@ mod statistics;
 
 pub use request::{KeyColumn, Overrides, ResolveRequest};
 pub use resolved::{FeatureReport, Origin, Resolved};
-pub use service::{Lookup, LookupSettings, OpenStores};
+pub use service::{Lookup, LookupSettings};
 pub use statistics::LookupStatistics;
 
 /// Tells the time in microseconds since the Unix epoch.

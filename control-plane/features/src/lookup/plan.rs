@@ -113,7 +113,7 @@ impl Plan {
         let known = || self.views.iter().flat_map(|view| view.view.keys.names()).map(|(name, _)| name.as_str());
         for (name, column) in &request.keys {
             if !known().any(|one| one == name) {
-                return Err(unknown("key", name, known()));
+                return Err(FeatureError::not_found("key", name, known()));
             }
             count(format!("key `{name}`"), column.len())?;
         }
@@ -121,7 +121,7 @@ impl Plan {
         let mut given: Given<'r> = vec![None; self.columns.len()];
         for (name, values) in &request.overrides {
             let Some(column) = inputs().position(|input| input == name) else {
-                return Err(unknown("input", name, inputs()));
+                return Err(FeatureError::not_found("input", name, inputs()));
             };
             count(format!("input `{name}`"), values.len())?;
             let wanted = self.types[column];
@@ -140,11 +140,6 @@ fn number_of(names: &mut Vec<String>, name: &str) -> usize {
         names.push(name.to_owned());
         names.len() - 1
     })
-}
-
-fn unknown<'n>(what: &'static str, name: &str, known: impl Iterator<Item = &'n str>) -> FeatureError {
-    let clipped: String = name.chars().take(128).collect();
-    FeatureError::NotFound { what, nearest: nearest(name, known), name: clipped }
 }
 
 impl PlannedView {

@@ -1,6 +1,5 @@
 //! Looks up the features of a service for requests.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +20,7 @@ use crate::byte_column::ByteColumn;
 use crate::columns::{CellStatus, Columns};
 use crate::declared::{CacheSettings, Fallback, FeatureService, FeatureSet};
 use crate::error::{ErrorCode, FeatureError, Missing};
-use crate::store::{OnlineStore, StoreRead, ViewRead};
-
-/// Open stores by their declared names.
-pub type OpenStores = BTreeMap<String, Arc<dyn OnlineStore>>;
+use crate::store::{OnlineStore, OpenStores, StoreRead, ViewRead};
 
 /// What last known values may take where no cache is declared.
 const LAST_KNOWN_BYTES: u64 = 16 << 20;
@@ -112,6 +108,10 @@ impl Lookup {
     #[must_use]
     pub const fn service(&self) -> &Arc<FeatureService> {
         &self.plan.service
+    }
+
+    pub(super) const fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// What was done so far.

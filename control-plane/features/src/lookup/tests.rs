@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::{Lookup, LookupSettings, OpenStores, Origin, ResolveRequest};
+use super::{Lookup, LookupSettings, Origin, ResolveRequest};
 use crate::columns::Columns;
 use crate::declared::read_features;
 use crate::entity_key::{KeyParts, KeyValue};
 use crate::error::{ErrorCode, FeatureError};
-use crate::store::{OnlineStore, ReadFuture, StoreRead};
+use crate::store::{OnlineStore, OpenStores, ReadFuture, StoreRead};
 use crate::value::Value;
 
 thread_local! {
@@ -100,7 +100,7 @@ fn start(store: &Arc<GatedStore>, feature: &str, cache: &str) -> Lookup {
     );
     let set = read_features(&text).unwrap();
     let store: Arc<dyn OnlineStore> = Arc::clone(store) as Arc<dyn OnlineStore>;
-    let stores = OpenStores::from([("main".to_owned(), store)]);
+    let stores = OpenStores::default().with("main", store);
     let settings = LookupSettings { reads_under_way: 1, ..LookupSettings::default() };
     Lookup::start(&set, "delay", &stores, settings, now).unwrap()
 }
@@ -273,7 +273,7 @@ async fn bad_requests_are_refused_by_code_and_read_nothing() {
         (
             request(&["JFK", &huge]),
             ErrorCode::InvalidArgument,
-            "key, row `1`: expected a key of at most `4096` bytes, got `",
+            "key, row `1`: expected a key of at most `4096` bytes, got more",
         ),
         (
             ResolveRequest::new(1).texts("origin", [b"\xff"]),

@@ -17,13 +17,13 @@ pub fn feast_field(view: &str, feature: &str) -> [u8; 4] {
 
 /// The field of a view's event time in Feast's Redis hashes.
 #[must_use]
-pub fn feast_timestamp_field(view: &str) -> String {
+pub(super) fn feast_timestamp_field(view: &str) -> String {
     format!("_ts:{view}")
 }
 
 /// Reads a protobuf `Timestamp` as microseconds since the Unix epoch; none for bytes that are no such message.
 #[must_use]
-pub fn feast_time(message: &[u8]) -> Option<i64> {
+pub(super) fn feast_time(message: &[u8]) -> Option<i64> {
     let (mut seconds, mut nanos) = (0_i64, 0_i64);
     let mut fields = Fields(message);
     while let Some(field) = fields.next().ok()? {
@@ -41,7 +41,7 @@ pub fn feast_time(message: &[u8]) -> Option<i64> {
 ///
 /// # Errors
 /// `ResourceExhausted` when the batch's arena is full.
-pub fn read_feast_value(
+pub(super) fn read_feast_value(
     message: &[u8],
     columns: &mut Columns,
     cell: (usize, usize),
@@ -72,6 +72,9 @@ pub fn read_feast_value(
     }
     Ok(())
 }
+
+/// The lowest 64-bit number, as it stands on the wire.
+const NOT_A_TIME: u64 = 1 << 63;
 
 const MALFORMED: &str = "expected a serialised value of Feast, got something else";
 
@@ -122,6 +125,10 @@ fn decode(message: &[u8], wanted: FeatureType) -> Result<Decoded<'_>, Refusal> {
             return Err(Refusal::Malformed);
         }
         return Ok(Decoded::Bytes(bytes));
+    }
+    // Feast writes Python's "not a time" where a timestamp is null.
+    if let (8, Wire::Varint(NOT_A_TIME)) = (number, wire) {
+        return Ok(Decoded::Null);
     }
     let number = Number::read(wire, stored.element).ok_or(Refusal::Malformed)?;
     if wanted.list {

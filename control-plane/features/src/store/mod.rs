@@ -1,17 +1,25 @@
 //! Online stores: many keys and features in one read.
 //!
-//! The trait, the stores without weight, and Feast's value codec that several stores share.
+//! The trait and the stores.
 
 mod embedded;
 mod feast_sqlite;
 mod feast_value;
+mod http;
+mod opening;
+mod redis;
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 pub use embedded::{EmbeddedStore, WriteRow};
 pub use feast_sqlite::FeastSqliteStore;
-pub use feast_value::{feast_field, feast_time, feast_timestamp_field, read_feast_value};
+pub use feast_value::feast_field;
+pub use http::HttpStore;
+pub use opening::OpenStores;
+pub use redis::{FeastRedisStore, RedisAddress, RedisHashStore};
+
+pub(crate) use redis::KeyTemplate;
 
 use crate::byte_column::ByteColumn;
 use crate::columns::Columns;
@@ -67,7 +75,7 @@ pub type ReadFuture<'a> = Pin<Box<dyn Future<Output = Result<Vec<Columns>, Featu
 /// A key without a row is [`crate::CellStatus::NotFound`], never an error. Age is the caller's to judge. Dropping the
 /// future gives up the wait; it may or may not stop the read.
 pub trait OnlineStore: Send + Sync + std::fmt::Debug {
-    /// Reads. Never blocks the thread; asks the store at most once for all views together.
+    /// Reads. Never blocks the thread; one round trip at most, over HTTP one for each view and all at the same time.
     ///
     /// # Errors
     /// `Unavailable` when the store cannot be reached or answers what is no answer, `Unsupported` when it holds another

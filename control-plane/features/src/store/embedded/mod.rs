@@ -121,11 +121,7 @@ impl EmbeddedStore {
 
     fn place(&self, view: &str) -> Result<usize, FeatureError> {
         let names = || self.inner.tables.iter().map(|table| table.view().name.as_str());
-        names().position(|name| name == view).ok_or_else(|| FeatureError::NotFound {
-            what: "feature view",
-            name: view.to_owned(),
-            nearest: crate::declared::nearest(view, names()),
-        })
+        names().position(|name| name == view).ok_or_else(|| FeatureError::not_found("feature view", view, names()))
     }
 
     fn table(&self, view: &str) -> Result<&Table, FeatureError> {

@@ -1,0 +1,97 @@
+//! The figures of feature lookups: `cargo run --release -p hanok-features --example figures`.
+//!
+//! Prints figure, target and what was measured, a line each, and ends with 1 when one does not hold. Those with Redis need
+//! `redis-server` in PATH; without it they say so.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measurement fails by panicking")]
+#![allow(clippy::print_stdout, reason = "a measurement prints")]
+
+mod embedded;
+mod on_redis;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hanok_features::{FeatureSet, FeatureView, KeyValue, ResolveRequest, read_features};
+
+/// Features of the view that is measured.
+const FEATURES: usize = 20;
+
+/// One figure.
+struct Figure {
+    name: &'static str,
+    target: String,
+    measured: String,
+    holds: bool,
+}
+
+/// A view of twenty numbers in a store of this kind, and a service of all of them.
+fn declare(store: &str) -> FeatureSet {
+    let features: Vec<String> =
+        (0..FEATURES).map(|index| format!("{{name: f{index}, type: float64, default: 0}}")).collect();
+    let served: Vec<String> = (0..FEATURES).map(|index| format!("planes:f{index}")).collect();
+    let text = format!(
+        "apiVersion: hanok.dev/v1\nkind: Entity\nmetadata: {{name: plane}}\nspec: {{key: tailnum, type: string}}\n---\n\
+         apiVersion: hanok.dev/v1\nkind: OnlineStore\nmetadata: {{name: main}}\nspec: {{{store}}}\n---\n\
+         apiVersion: hanok.dev/v1\nkind: FeatureView\nmetadata: {{name: planes}}\n\
+         spec: {{entities: [plane], store: main, owner: bench, features: [{}]}}\n---\n\
+         apiVersion: hanok.dev/v1\nkind: FeatureService\nmetadata: {{name: delay}}\n\
+         spec: {{owner: bench, features: [{}], deadline_milliseconds: 5000}}\n",
+        features.join(", "),
+        served.join(", ")
+    );
+    read_features(&text).unwrap()
+}
+
+fn key(view: &FeatureView, number: usize) -> Vec<u8> {
+    let (name, mut key) = (name(number), Vec::new());
+    view.keys.write(|_| KeyValue::String(&name), &mut key).unwrap();
+    key
+}
+
+fn name(number: usize) -> String {
+    format!("N{number:07}")
+}
+
+fn value(number: usize, feature: usize) -> f64 {
+    f64::from(u32::try_from(number * FEATURES + feature).unwrap())
+}
+
+/// Requests for keys that lie far apart, `rows` keys each.
+fn requests(count: usize, rows: usize, keys: usize) -> Vec<ResolveRequest> {
+    let spread = |place: usize| name(place.wrapping_mul(7_919) % keys);
+    let one =
+        |index: usize| ResolveRequest::new(rows).texts("tailnum", (0..rows).map(|row| spread(index * rows + row)));
+    (0..count).map(one).collect()
+}
+
+fn percentile(sorted: &[Duration], share: f64) -> Duration {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a place in a list"
+    )]
+    let place = ((sorted.len() - 1) as f64 * share) as usize;
+    sorted[place]
+}
+
+fn microseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut figures = embedded::measure().await;
+    figures.extend(on_redis::measure().await);
+    for Figure { name, target, measured, holds } in &figures {
+        println!("{} {name}: {target}; measured {measured}", if *holds { "ok  " } else { "MISS" });
+    }
+    if figures.iter().all(|figure| figure.holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The view of a set.
+fn view(set: &FeatureSet) -> &Arc<FeatureView> {
+    set.view("planes").unwrap()
+}

@@ -1,0 +1,14 @@
+//! Redis: what Feast materialised there, read without Feast, and plain hashes.
+//!
+//! Both read with one pipeline of `HMGET`, so a read is one round trip whatever it asks for.
+
+mod connection;
+mod feast;
+mod hash;
+mod key_template;
+
+pub use connection::RedisAddress;
+pub use feast::FeastRedisStore;
+pub use hash::RedisHashStore;
+
+pub(crate) use key_template::KeyTemplate;
