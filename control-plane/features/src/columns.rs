@@ -172,6 +172,23 @@ impl Columns {
         }
     }
 
+    /// Copies a number from a column of the same type, if there is one that became true at `not_before` or later (or at an
+    /// unknown time). The short way for the many cells about which nothing is to be decided.
+    pub(crate) fn copy_number(&mut self, to: (usize, usize), source: &Column<'_>, row: usize, not_before: i64) -> bool {
+        let found = source.status.get(row).zip(source.slots.get(row)).zip(source.event_micros.get(row));
+        let Some(((CellStatus::Present, bits), event)) = found else { return false };
+        if source.data_type.is_variable() || (*event < not_before && *event != NO_TIME) {
+            return false;
+        }
+        let cell = to.0 * self.rows + to.1;
+        if let (Some(slot), Some(known), Some(time)) =
+            (self.slots.get_mut(cell), self.status.get_mut(cell), self.event_micros.get_mut(cell))
+        {
+            (*slot, *known, *time) = (*bits, CellStatus::Present, *event);
+        }
+        true
+    }
+
     /// Copies a cell of `other` here; both columns have one type.
     ///
     /// # Errors

@@ -8,10 +8,20 @@ use super::reading::{Faults, Fields};
 use super::resources::{HttpDialect, HttpStoreDeclaration, StoreKind};
 use crate::store::{KeyTemplate, RedisAddress};
 
-const KINDS: [&str; 5] = ["embedded", "feast_redis", "feast_sqlite", "redis_hash", "feast_http"];
+const KINDS: [&str; 9] = [
+    "embedded",
+    "feast_redis",
+    "feast_sqlite",
+    "redis_hash",
+    "feast_http",
+    "hopsworks",
+    "tecton",
+    "sagemaker",
+    "vertex",
+];
 
 pub(super) fn store_kind(spec: &Json, faults: &mut Faults) -> Option<StoreKind> {
-    let known = ["owner", "description", "embedded", "feast_redis", "feast_sqlite", "redis_hash", "feast_http"];
+    let known: Vec<&'static str> = ["owner", "description"].into_iter().chain(KINDS).collect();
     let fields = Fields::open(spec, "spec", &known, faults)?;
     let given: Vec<&str> = KINDS.into_iter().filter(|kind| fields.any(kind).is_some()).collect();
     let [kind] = given.as_slice() else {
@@ -49,7 +59,7 @@ pub(super) fn store_kind(spec: &Json, faults: &mut Faults) -> Option<StoreKind> 
             let event_time = fields.optional_text("event_time", faults).map(str::to_owned);
             Some(StoreKind::RedisHash { address: address?, key: key.to_owned(), event_time })
         }
-        _ => http(HttpDialect::Feast, json, &path, faults),
+        product => http(product, json, &path, faults),
     }
 }
 
@@ -59,13 +69,20 @@ fn key_version(fields: &Fields<'_>, faults: &mut Faults) -> u8 {
 }
 
 fn redis_address(fields: &Fields<'_>, faults: &mut Faults) -> Option<RedisAddress> {
+    let form = "redis://HOST:PORT/DATABASE";
     let url = fields.text("url", faults)?;
-    let url = check_url(fields.at("url"), url, &["redis://"], "redis://HOST:PORT/DATABASE", faults);
-    Some(RedisAddress {
+    let address = RedisAddress {
+        url: check_url(fields.at("url"), url, &["redis://"], form, faults)?,
         username: fields.optional_text("username", faults).map(str::to_owned),
         password_file: fields.optional_text("password_file", faults).map(PathBuf::from),
-        url: url?,
-    })
+    };
+    if address.parts().is_none() {
+        faults.add(fields.at("url"), format!("expected `{form}`"));
+    }
+    if address.username.is_some() && address.password_file.is_none() {
+        faults.add(fields.at("username"), "expected `password_file` beside `username`");
+    }
+    Some(address)
 }
 
 /// A URL with one of these schemes and without credentials, which would end in logs and in version control.
@@ -85,10 +102,42 @@ fn check_url(path: String, url: &str, schemes: &[&str], form: &str, faults: &mut
     }
 }
 
-fn http(dialect: HttpDialect, json: &Json, path: &str, faults: &mut Faults) -> Option<StoreKind> {
-    let fields = Fields::open(json, path, &["url", "token_file"], faults)?;
+fn http(product: &str, json: &Json, path: &str, faults: &mut Faults) -> Option<StoreKind> {
+    let own: &[&'static str] = match product {
+        "hopsworks" => &["feature_store", "version"],
+        "tecton" => &["workspace", "feature_service"],
+        "sagemaker" => &["region", "event_time"],
+        "vertex" => &["store"],
+        _ => &[],
+    };
+    let known: Vec<&'static str> = ["url", "token_file"].into_iter().chain(own.iter().copied()).collect();
+    let fields = Fields::open(json, path, &known, faults)?;
     let url = fields.text("url", faults)?;
-    let url = check_url(fields.at("url"), url, &["http://", "https://"], "http://HOST:PORT` or `https://HOST", faults);
+    let form = "http://HOST:PORT` or `https://HOST";
+    let url = check_url(fields.at("url"), url, &["http://", "https://"], form, faults);
     let token_file = fields.optional_text("token_file", faults).map(PathBuf::from);
-    Some(StoreKind::Http(HttpStoreDeclaration { dialect, url: url?.trim_end_matches('/').to_owned(), token_file }))
+    if product != "feast_http" && token_file.is_none() {
+        faults.add(fields.at("token_file"), "expected the file with the token, got none");
+    }
+    let mut text = |name: &str| fields.text(name, faults).map(str::to_owned);
+    let dialect = match product {
+        "hopsworks" => {
+            let feature_store = text("feature_store");
+            let version = fields.whole("version", 1, u64::from(u32::MAX), faults);
+            let version = version.and_then(|version| u32::try_from(version).ok()).unwrap_or(1);
+            HttpDialect::Hopsworks { feature_store: feature_store?, version }
+        }
+        "tecton" => {
+            let (workspace, feature_service) = (text("workspace"), text("feature_service"));
+            HttpDialect::Tecton { workspace: workspace?, feature_service: feature_service? }
+        }
+        "sagemaker" => {
+            let (region, event_time) = (text("region"), text("event_time"));
+            HttpDialect::SageMaker { region: region?, event_time: event_time? }
+        }
+        "vertex" => HttpDialect::Vertex { store: text("store")? },
+        _ => HttpDialect::Feast,
+    };
+    let url = url?.trim_end_matches('/').to_owned();
+    Some(StoreKind::Http(HttpStoreDeclaration { dialect, url, token_file }))
 }

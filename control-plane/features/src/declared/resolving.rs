@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::read_resources::{Body, Draft};
 use super::reading::clipped;
 use super::suggestion::nearest;
-use super::{FeatureService, FeatureSet, FeatureView, Problem, StoreKind};
+use super::{FeatureService, FeatureSet, FeatureView, HttpDialect, HttpStoreDeclaration, Problem, StoreKind};
 use crate::entity_key::KeyLayout;
 use crate::store::KeyTemplate;
 
@@ -117,6 +117,12 @@ fn resolve_view(mut view: FeatureView, set: &FeatureSet, findings: &mut Findings
                 );
                 findings.add("spec.store", message);
             }
+        }
+        Some(StoreKind::Http(HttpStoreDeclaration { dialect: HttpDialect::SageMaker { .. }, .. }))
+            if keys.len() != 1 =>
+        {
+            let message = format!("expected one join key for a feature group, got `{}`", keys.len());
+            findings.add("spec.entities", message);
         }
         Some(_) => {}
     }

@@ -90,10 +90,36 @@ impl HttpStoreDeclaration {
 }
 
 /// Whose interface an HTTP store speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HttpDialect {
     /// Feast's feature server.
     Feast,
+    /// Hopsworks' REST server; a view is a feature view of the same name.
+    Hopsworks {
+        /// Feature store of the project.
+        feature_store: String,
+        /// Version of its feature views.
+        version: u32,
+    },
+    /// Tecton.
+    Tecton {
+        /// Workspace.
+        workspace: String,
+        /// Its feature service, which has the features of every view of the store.
+        feature_service: String,
+    },
+    /// Amazon SageMaker; a view is a feature group of the same name with one join key.
+    SageMaker {
+        /// Region that requests are signed for.
+        region: String,
+        /// Name of the groups' event time feature.
+        event_time: String,
+    },
+    /// Google Vertex AI; a view is a feature view of the same name.
+    Vertex {
+        /// `projects/PROJECT/locations/LOCATION/featureOnlineStores/STORE`.
+        store: String,
+    },
 }
 
 /// One feature of a view.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cache::Remembered;
-use crate::columns::{CellStatus, Columns};
+use crate::columns::{CellStatus, Column, Columns};
 use crate::error::{FeatureError, Missing};
 
 /// Where the columns of a read are.
@@ -75,9 +75,32 @@ impl ViewAnswer {
         }
     }
 
+    /// The column that feature `place` is read from, where every row that was asked is answered by the store.
+    pub(super) fn direct(&self, place: usize) -> Option<Direct<'_>> {
+        let (held, rows) = self.told.as_ref().filter(|_| self.remembered.is_empty())?;
+        let column = held.columns()?.column(place)?;
+        Some(Direct { column, asked: &self.asked, rows: rows.as_deref() })
+    }
+
     /// What is remembered of a row, however old.
     pub(super) fn last_known(&self, row: usize) -> Option<&Remembered> {
         self.remembered.get(row)?.as_ref().map(|(remembered, _)| remembered)
+    }
+}
+
+/// A column of a store's answer, by row of the request.
+#[derive(Debug)]
+pub(super) struct Direct<'a> {
+    pub(super) column: Column<'a>,
+    asked: &'a [usize],
+    rows: Option<&'a [usize]>,
+}
+
+impl Direct<'_> {
+    /// The column's row for a row of the request; behind the last where there is none.
+    pub(super) fn row(&self, row: usize) -> usize {
+        let asked = self.asked.get(row).copied().unwrap_or(NOT_ASKED);
+        self.rows.map_or(asked, |rows| rows.get(asked).copied().unwrap_or(NOT_ASKED))
     }
 }
 

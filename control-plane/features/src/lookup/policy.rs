@@ -65,6 +65,12 @@ pub(super) fn decide(
     }
 }
 
+/// The earliest event time that is not stale, for those who decide about many values at once.
+pub(super) fn not_before(now_micros: i64, maximum_age: Option<Duration>) -> i64 {
+    let maximum = maximum_age.map(|maximum| i64::try_from(maximum.as_micros()).unwrap_or(i64::MAX));
+    maximum.map_or(i64::MIN, |maximum| now_micros.saturating_sub(maximum))
+}
+
 fn stale(age_micros: Option<i64>, maximum_age: Option<Duration>) -> Option<Missing> {
     let (age, maximum) = age_micros.zip(maximum_age)?;
     let age = Duration::from_micros(u64::try_from(age).ok()?);
@@ -77,7 +83,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Decision, Found, decide};
+    use super::{Decision, Found, decide, not_before};
     use crate::declared::Fallback;
     use crate::error::Missing;
     use crate::value::Value;
@@ -121,6 +127,10 @@ mod tests {
                 _ => false,
             };
             prop_assert_eq!(decision == Decision::Serve, fresh);
+            if let Found::Value(Some(age)) = found {
+                let now = 1_000_000_000;
+                prop_assert_eq!(now - age >= not_before(now, maximum), fresh);
+            }
             let last_known = matches!(fallback, Fallback::LastKnown(_));
             match decision {
                 Decision::Serve => {}

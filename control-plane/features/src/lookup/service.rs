@@ -12,7 +12,7 @@ use super::answers::{Copied, Held, NOT_ASKED, Source, ViewAnswer};
 use super::cache::HotKeys;
 use super::coalescing::{Answer, Ask, Bounds, run};
 use super::plan::{Given, Plan};
-use super::policy::{Decision, Found, decide};
+use super::policy::{Decision, Found, decide, not_before};
 use super::request::ResolveRequest;
 use super::resolved::{Origin, Resolved};
 use super::statistics::{Counters, LookupStatistics};
@@ -283,7 +283,15 @@ impl Lookup {
         let mut origins = Vec::with_capacity(self.plan.columns.len() * request.rows);
         for (column, (planned, given)) in self.plan.columns.iter().zip(given).enumerate() {
             let (view, place) = planned.from;
+            let not_before = not_before(now_micros, planned.maximum_age);
+            let direct = answers[view].direct(place).filter(|_| given.is_none());
             for row in 0..request.rows {
+                if let Some(direct) = &direct
+                    && columns.copy_number((column, row), &direct.column, direct.row(row), not_before)
+                {
+                    origins.push(Origin::Store);
+                    continue;
+                }
                 if let Some(Some(value)) = given.and_then(|values| values.get(row)) {
                     columns.set_value(column, row, value, None)?;
                     origins.push(Origin::Override);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod child;
+mod contracts;
 mod declarations;
 mod feast;
 mod kill;

@@ -1,19 +1,18 @@
-//! One HTTP client: pooled connections, TLS by the system's roots, bounded answers, a token from a file.
+//! One HTTP client: pooled connections, TLS by the system's roots, bounded answers.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Request, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use parking_lot::Mutex;
 use serde_json::Value as Json;
 
+use super::credential::{Credential, Scheme};
 use super::{Call, misunderstood};
 use crate::declared::HttpStoreDeclaration;
 use crate::error::FeatureError;
@@ -22,8 +21,6 @@ use crate::error::FeatureError;
 const REPLY_BYTES: usize = 64 << 20;
 /// How long making a connection may take.
 const CONNECT: Duration = Duration::from_secs(2);
-/// How long a token is used before its file is read again: tokens of clouds are replaced every hour.
-const TOKEN_AGE: Duration = Duration::from_secs(60);
 /// Characters of an answer that the operator sees.
 const SHOWN: usize = 256;
 
@@ -32,7 +29,7 @@ const UNREACHABLE: &str = "the feature store cannot be reached";
 pub(super) struct Client {
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
     url: String,
-    token: Option<Token>,
+    credential: Option<Credential>,
 }
 
 impl std::fmt::Debug for Client {
@@ -42,7 +39,7 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    pub(super) fn open(declared: &HttpStoreDeclaration) -> Result<Self, FeatureError> {
+    pub(super) fn open(declared: &HttpStoreDeclaration, scheme: Scheme) -> Result<Self, FeatureError> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -57,24 +54,28 @@ impl Client {
             .pool_idle_timeout(Duration::from_secs(60))
             .pool_max_idle_per_host(32)
             .build(connector);
-        let token = declared.token_file.as_deref().map(Token::read).transpose()?;
-        Ok(Self { pool, url: declared.url.clone(), token })
+        let credential = declared.token_file.as_deref().map(|file| Credential::read(file, scheme)).transpose()?;
+        Ok(Self { pool, url: declared.url.clone(), credential })
     }
 
-    /// Sends a request and reads the answer as JSON.
-    pub(super) async fn send(&self, call: &Call) -> Result<Json, FeatureError> {
+    /// Sends a request and reads the answer as JSON; none for a status that means that there is no row.
+    pub(super) async fn send(
+        &self,
+        call: &Call,
+        is_no_row: impl Fn(u16) -> bool,
+    ) -> Result<Option<Json>, FeatureError> {
         let wrong = |error: http::Error| FeatureError::internal("the feature store's address cannot be used", error);
         let uri: Uri = format!("{}{}", self.url, call.path).parse().map_err(|error| wrong(http::Error::from(error)))?;
         let mut request = Request::builder()
             .method(call.method.clone())
-            .uri(uri)
+            .uri(uri.clone())
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::copy_from_slice(&call.body)))
             .map_err(wrong)?;
-        if let Some(token) = &self.token {
-            let (name, value) = token.header().await?;
-            request.headers_mut().insert(name, value);
+        if let Some(credential) = &self.credential {
+            let host = uri.authority().map_or("", |authority| authority.as_str());
+            credential.add_to(request.headers_mut(), call, host).await?;
         }
         let unreachable = |error: &dyn std::error::Error| {
             let mut text = error.to_string();
@@ -90,11 +91,14 @@ impl Client {
         let body = Limited::new(reply.into_body(), REPLY_BYTES).collect().await;
         let body = body.map_err(|error| unreachable(&*error))?.to_bytes();
         let shown = || String::from_utf8_lossy(&body).chars().take(SHOWN).collect::<String>();
+        if is_no_row(status.as_u16()) {
+            return Ok(None);
+        }
         if !status.is_success() {
             let detail = format!("status {}: {}", status.as_u16(), shown());
             return Err(FeatureError::unavailable("the feature store refuses to answer", detail));
         }
-        serde_json::from_slice(&body).map_err(|error| misunderstood(format!("{error}: {}", shown())))
+        serde_json::from_slice(&body).map(Some).map_err(|error| misunderstood(format!("{error}: {}", shown())))
     }
 }
 
@@ -113,42 +117,4 @@ fn tls(secure: bool) -> Result<rustls::ClientConfig, FeatureError> {
         .map_err(|error| failed(error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth())
-}
-
-/// A token in a file, read again now and then. A failed read keeps the last one.
-struct Token {
-    file: PathBuf,
-    held: Mutex<(HeaderValue, Instant)>,
-}
-
-impl Token {
-    fn read(file: &Path) -> Result<Self, FeatureError> {
-        Ok(Self { file: file.to_owned(), held: Mutex::new((read_token(file)?, Instant::now())) })
-    }
-
-    async fn header(&self) -> Result<(HeaderName, HeaderValue), FeatureError> {
-        let (value, since) = self.held.lock().clone();
-        if since.elapsed() < TOKEN_AGE {
-            return Ok((AUTHORIZATION, value));
-        }
-        let file = self.file.clone();
-        let read = tokio::task::spawn_blocking(move || read_token(&file)).await;
-        let value = read.ok().and_then(Result::ok).unwrap_or(value);
-        *self.held.lock() = (value.clone(), Instant::now());
-        Ok((AUTHORIZATION, value))
-    }
-}
-
-fn read_token(file: &Path) -> Result<HeaderValue, FeatureError> {
-    let unusable = |detail: String| {
-        FeatureError::unavailable(
-            "the feature store's token file cannot be used",
-            format!("{}: {detail}", file.display()),
-        )
-    };
-    let text = std::fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
-    let mut value =
-        HeaderValue::from_str(&format!("Bearer {}", text.trim())).map_err(|error| unusable(error.to_string()))?;
-    value.set_sensitive(true);
-    Ok(value)
 }

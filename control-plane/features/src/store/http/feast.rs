@@ -3,15 +3,14 @@
 //! The answer's columns are found by their names, `VIEW__FEATURE`: their order is not the request's. Values are native
 //! JSON; bytes are base64, floats without a number texts, timestamps seconds. A null with the time 1970 is no row.
 
-use http::Method;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Call, Dialect, key_values, misunderstood};
+use super::native::set_native;
+use super::{Call, Dialect, Reply, key_values, misunderstood};
 use crate::columns::Columns;
 use crate::data_type::{ElementType, FeatureType};
 use crate::error::FeatureError;
 use crate::store::ViewRead;
-use crate::value::Value;
 
 #[derive(Debug)]
 pub(super) struct Feast;
@@ -30,15 +29,10 @@ impl Dialect for Feast {
             }
         }
         let body = json!({ "features": features, "entities": entities, "full_feature_names": true });
-        Ok(vec![Call {
-            method: Method::POST,
-            path: "/get-online-features".to_owned(),
-            body: body.to_string().into(),
-            rows,
-        }])
+        Ok(vec![Call::post("/get-online-features".to_owned(), &body, rows)])
     }
 
-    fn take(&self, read: &ViewRead, call: &Call, reply: &Json, columns: &mut Columns) -> Result<(), FeatureError> {
+    fn take(&self, read: &ViewRead, call: &Call, reply: Reply<'_>, columns: &mut Columns) -> Result<(), FeatureError> {
         let names = reply.pointer("/metadata/feature_names").and_then(Json::as_array);
         let results = reply.get("results").and_then(Json::as_array);
         let (names, results) = names.zip(results).ok_or_else(|| misunderstood("no `results` with `feature_names`"))?;
@@ -59,56 +53,21 @@ impl Dialect for Feast {
                 let event = times.get(row).and_then(Json::as_str).and_then(|text| text.parse::<jiff::Timestamp>().ok());
                 let event = event.map(jiff::Timestamp::as_microsecond).filter(|micros| *micros != 0);
                 let cell = (column, call.rows.start + row);
-                set(columns, cell, feature.data_type, value, status.as_str().unwrap_or_default(), event)?;
+                // Feast writes Python's "not a time" where a timestamp is null.
+                let not_a_time = feature.data_type == FeatureType::scalar(ElementType::Timestamp)
+                    && value.as_i64() == Some(i64::MIN);
+                let value = if not_a_time { &Json::Null } else { value };
+                let no_row = value.is_null() && (event.is_none() || status.as_str() == Some("NOT_FOUND"));
+                if !no_row {
+                    set_native(columns, cell, value, event, seconds)?;
+                }
             }
         }
         Ok(())
     }
 }
 
-fn set(
-    columns: &mut Columns,
-    cell: (usize, usize),
-    wanted: FeatureType,
-    value: &Json,
-    status: &str,
-    event: Option<i64>,
-) -> Result<(), FeatureError> {
-    // Feast writes Python's "not a time" where a timestamp is null.
-    let not_a_time = wanted == FeatureType::scalar(ElementType::Timestamp) && value.as_i64() == Some(i64::MIN);
-    if value.is_null() || not_a_time {
-        if status != "NOT_FOUND" && event.is_some() {
-            columns.set_null(cell.0, cell.1, event);
-        }
-        return Ok(());
-    }
-    match from_native(value, wanted) {
-        Ok(value) => columns.set_value(cell.0, cell.1, &value, event),
-        Err(fault) => {
-            columns.set_unusable(cell.0, cell.1, || fault);
-            Ok(())
-        }
-    }
-}
-
-fn from_native(json: &Json, wanted: FeatureType) -> Result<Value, String> {
-    let of_elements = |read: fn(&Json) -> Option<Value>| {
-        let wrong = || {
-            let shown: String = json.to_string().chars().take(64).collect();
-            format!("expected stored type `{wanted}`, got `{shown}`")
-        };
-        if wanted.list {
-            let elements = json.as_array().and_then(|list| list.iter().map(read).collect()).ok_or_else(wrong)?;
-            return Ok(Value::List(wanted.element, elements));
-        }
-        read(json).ok_or_else(wrong)
-    };
-    match wanted.element {
-        ElementType::Bytes => of_elements(|json| {
-            use base64::Engine as _;
-            base64::engine::general_purpose::STANDARD.decode(json.as_str()?).ok().map(Value::Bytes)
-        }),
-        ElementType::Timestamp => of_elements(|json| json.as_i64()?.checked_mul(1_000_000).map(Value::Timestamp)),
-        _ => Value::from_json(json, wanted),
-    }
+/// Seconds since the Unix epoch.
+fn seconds(json: &Json) -> Option<i64> {
+    json.as_i64()?.checked_mul(1_000_000)
 }

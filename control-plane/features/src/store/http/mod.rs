@@ -1,18 +1,26 @@
 //! Online stores over HTTP: one client, and a dialect for each product.
 //!
 //! A dialect makes requests of a read and takes their answers apart; it performs no I/O. The requests of a read go out
-//! together, each on a connection of its own from the pool.
+//! together, up to 32 at a time, each on a connection of its own from the pool.
 
 mod client;
+mod credential;
 mod feast;
+mod hopsworks;
+mod native;
+mod sagemaker;
+mod signature;
+mod tecton;
+mod vertex;
 
 use std::fmt::Debug;
 use std::ops::Range;
 
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value as Json;
 
 use client::Client;
+use credential::Scheme;
 
 use super::{OnlineStore, ReadFuture, StoreRead, ViewRead};
 use crate::columns::Columns;
@@ -32,13 +40,31 @@ struct Call {
     rows: Range<usize>,
 }
 
+impl Call {
+    fn post(path: String, body: &Json, rows: Range<usize>) -> Self {
+        Self { method: http::Method::POST, path, body: body.to_string().into(), rows }
+    }
+}
+
+/// Requests of one read that are under way.
+const UNDER_WAY: usize = 32;
+
+/// An answer.
+type Reply<'a> = &'a Json;
+
 /// How a product is asked, and what it answers.
 trait Dialect: Send + Sync + Debug {
     /// The requests for a read of one view.
     fn calls(&self, read: &ViewRead) -> Result<Vec<Call>, FeatureError>;
 
     /// Fills the rows of a call with its answer.
-    fn take(&self, read: &ViewRead, call: &Call, reply: &Json, columns: &mut Columns) -> Result<(), FeatureError>;
+    fn take(&self, read: &ViewRead, call: &Call, reply: Reply<'_>, columns: &mut Columns) -> Result<(), FeatureError>;
+
+    /// Whether a status means that the call's rows are not there.
+    fn is_no_row(&self, status: u16) -> bool {
+        let _ = status;
+        false
+    }
 }
 
 /// A store over HTTP.
@@ -54,10 +80,22 @@ impl HttpStore {
     /// # Errors
     /// `Unavailable` for an address that is none, or a token's file that cannot be read.
     pub fn open(declared: &HttpStoreDeclaration) -> Result<Self, FeatureError> {
-        let dialect: Box<dyn Dialect> = match &declared.dialect {
-            HttpDialect::Feast => Box::new(feast::Feast),
+        let token = |word| Scheme::Header(http::header::AUTHORIZATION, word);
+        let (dialect, scheme): (Box<dyn Dialect>, Scheme) = match declared.dialect.clone() {
+            HttpDialect::Feast => (Box::new(feast::Feast), token("Bearer ")),
+            HttpDialect::Hopsworks { feature_store, version } => {
+                let scheme = Scheme::Header(http::HeaderName::from_static("x-api-key"), "");
+                (Box::new(hopsworks::Hopsworks { feature_store, version }), scheme)
+            }
+            HttpDialect::Tecton { workspace, feature_service } => {
+                (Box::new(tecton::Tecton { workspace, feature_service }), token("Tecton-key "))
+            }
+            HttpDialect::SageMaker { region, event_time } => {
+                (Box::new(sagemaker::SageMaker { event_time }), Scheme::Signature(region))
+            }
+            HttpDialect::Vertex { store } => (Box::new(vertex::Vertex { store }), token("Bearer ")),
         };
-        Ok(Self { client: Client::open(declared)?, dialect })
+        Ok(Self { client: Client::open(declared, scheme)?, dialect })
     }
 }
 
@@ -65,20 +103,30 @@ impl OnlineStore for HttpStore {
     fn read<'a>(&'a self, read: &'a StoreRead) -> ReadFuture<'a> {
         Box::pin(async move {
             let mut answers: Vec<Columns> = read.views.iter().map(ViewRead::empty_answer).collect();
-            let mut waiting = FuturesUnordered::new();
+            let mut calls = Vec::new();
             for (index, view) in read.views.iter().enumerate() {
-                for call in self.dialect.calls(view)? {
-                    waiting.push(async move { (index, self.client.send(&call).await, call) });
-                }
+                calls.extend(self.dialect.calls(view)?.into_iter().map(|call| (index, call)));
             }
-            while let Some((index, reply, call)) = waiting.next().await {
-                if let (Some(view), Some(columns)) = (read.views.get(index), answers.get_mut(index)) {
-                    self.dialect.take(view, &call, &reply?, columns)?;
+            let send = |(index, call): (usize, Call)| async move {
+                let reply = self.client.send(&call, |status| self.dialect.is_no_row(status)).await;
+                (index, call, reply)
+            };
+            let mut waiting = stream::iter(calls.into_iter().map(send)).buffer_unordered(UNDER_WAY);
+            while let Some((index, call, reply)) = waiting.next().await {
+                if let (Some(reply), Some(view), Some(columns)) =
+                    (reply?, read.views.get(index), answers.get_mut(index))
+                {
+                    self.dialect.take(view, &call, &reply, columns)?;
                 }
             }
             Ok(answers)
         })
     }
+}
+
+/// The rows of a read in groups.
+fn chunks(rows: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..rows).step_by(size).map(move |start| start..rows.min(start + size))
 }
 
 /// A store's answer that is none.

@@ -1,146 +1,211 @@
-//! One connection to Redis, shared by every read and made again when it breaks.
+//! Connections to Redis: a read has one for itself, sends everything at once and reads every reply.
 //!
-//! The client (`redis`) numbers nothing: replies come in the order of the commands, so reads of many requests follow each
-//! other on the wire without waiting. A connection that breaks fails the reads under way; it is made again in the
-//! background, at most once in 25 ms to 1 s.
+//! Connections are made by tasks of the pool, so a read that gives up does not undo the making; the next read finds it.
+//! A read that fails or is dropped closes its connection, whose replies would be those of another. A connection that was
+//! kept may have died meanwhile: then the read is sent once more on a new one.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, IntoConnectionInfo as _, Pipeline, Value};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
+use super::address::RedisAddress;
+use super::resp::{Reply, end_of, write_argument, write_head};
 use crate::error::FeatureError;
 
 /// How long making a connection may take.
 const CONNECT: Duration = Duration::from_secs(2);
-/// How long an answer may take before the connection counts as broken. Lookups give up long before.
-const ANSWER: Duration = Duration::from_secs(5);
-/// How often a server that refuses the connection (a password, a full house) is asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Most connections that are being made.
+const MAKING: usize = 8;
+/// Most connections that are kept.
+const KEPT: usize = 16;
+/// Largest answer of a read.
+const REPLY_BYTES: usize = 256 << 20;
+/// Bytes that are made room for at least before reading.
+const READ_BYTES: usize = 64 << 10;
 
 const UNREACHABLE: &str = "the feature store cannot be reached";
 
-/// Where a Redis server is, and as whom it is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RedisAddress {
-    /// `redis://HOST:PORT/DATABASE`, without credentials.
-    pub url: String,
-    /// User of the access control list.
-    pub username: Option<String>,
-    /// File with the password.
-    pub password_file: Option<PathBuf>,
+fn unreachable(detail: impl std::fmt::Display) -> FeatureError {
+    FeatureError::unavailable(UNREACHABLE, detail)
 }
 
-impl RedisAddress {
-    /// The same, its file found from `folder` where its path is relative.
-    pub(crate) fn within(&self, folder: &Path) -> Self {
-        Self { password_file: self.password_file.as_ref().map(|file| folder.join(file)), ..self.clone() }
-    }
+/// Connections to one server.
+pub(super) struct Connections {
+    host: Arc<str>,
+    port: u16,
+    /// `AUTH` and `SELECT`, and how many they are.
+    greeting: Arc<[u8]>,
+    greetings: usize,
+    idle: Arc<Mutex<Vec<TcpStream>>>,
+    making: Mutex<JoinSet<()>>,
 }
 
-/// A connection.
-pub(super) struct Connection {
-    client: Client,
-    manager: ArcSwap<ConnectionManager>,
-    refused: Mutex<Option<Instant>>,
-}
-
-impl std::fmt::Debug for Connection {
+impl std::fmt::Debug for Connections {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Connection")
+        // The greeting holds a password.
+        formatter
+            .debug_struct("Connections")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
     }
 }
 
-impl Connection {
-    /// A connection that is made when it is first used. Reads the password's file; must be called within a tokio runtime.
+impl Connections {
+    /// Reads the password's file; connects when it is first used.
     pub(super) fn open(address: &RedisAddress) -> Result<Self, FeatureError> {
-        let wrong =
-            |error: redis::RedisError| FeatureError::unavailable("the feature store's address cannot be used", error);
-        let mut info = address.url.as_str().into_connection_info().map_err(wrong)?;
-        let mut settings = info.redis_settings().clone();
-        if let Some(username) = &address.username {
-            settings = settings.set_username(username);
-        }
+        let wrong = || FeatureError::unavailable("the feature store's address cannot be used", &address.url);
+        let (host, port, database) = address.parts().ok_or_else(wrong)?;
+        let mut greeting = Vec::new();
+        let mut greetings = 0;
         if let Some(file) = &address.password_file {
-            settings = settings.set_password(read_password(file)?);
+            let password = read_password(file)?;
+            let mut arguments = vec!["AUTH"];
+            arguments.extend(address.username.as_deref());
+            arguments.push(&password);
+            write_command(&mut greeting, &arguments);
+            greetings += 1;
         }
-        info = info.set_redis_settings(settings);
-        let client = Client::open(info).map_err(wrong)?;
-        let manager = ArcSwap::from_pointee(manage(&client).map_err(wrong)?);
-        Ok(Self { client, manager, refused: Mutex::new(None) })
+        if database != 0 {
+            write_command(&mut greeting, &["SELECT", &database.to_string()]);
+            greetings += 1;
+        }
+        Ok(Self {
+            host: host.into(),
+            port,
+            greeting: greeting.into(),
+            greetings,
+            idle: Arc::default(),
+            making: Mutex::default(),
+        })
     }
 
-    /// Sends commands together and waits for their answers. A command that the server refuses has a
-    /// [`Value::ServerError`] as its answer.
+    /// Sends commands and returns their replies, whole and one after the other.
     ///
     /// # Errors
     /// `Unavailable` when there is no connection, or it breaks.
-    pub(super) async fn send(&self, commands: &Pipeline) -> Result<Vec<Value>, FeatureError> {
-        let count = commands.len();
-        let mut manager = ConnectionManager::clone(&self.manager.load());
-        let answers = manager.send_packed_commands(commands, 0, count).await.map_err(|error| {
-            // The manager makes broken connections again by itself, but not those that the server refused.
-            if !error.is_io_error() {
-                self.make_again();
+    pub(super) async fn exchange(&self, commands: &[u8], replies: usize) -> Result<Vec<u8>, FeatureError> {
+        if replies == 0 {
+            return Ok(Vec::new());
+        }
+        let kept = self.idle.lock().pop();
+        if let Some(mut stream) = kept {
+            if let Ok(answer) = exchange(&mut stream, commands, replies).await {
+                self.keep(stream);
+                return Ok(answer);
             }
-            FeatureError::unavailable(UNREACHABLE, error)
-        })?;
-        if answers.len() == count {
-            Ok(answers)
-        } else {
-            Err(FeatureError::unavailable(UNREACHABLE, format!("`{}` answers to `{count}` commands", answers.len())))
+            // What is left is as old.
+            self.idle.lock().clear();
+        }
+        let mut stream = self.make().await?;
+        let answer = exchange(&mut stream, commands, replies).await.map_err(unreachable)?;
+        self.keep(stream);
+        Ok(answer)
+    }
+
+    fn keep(&self, stream: TcpStream) {
+        let mut idle = self.idle.lock();
+        if idle.len() < KEPT {
+            idle.push(stream);
         }
     }
 
-    fn make_again(&self) {
-        let mut refused = self.refused.lock();
-        if refused.is_none_or(|last| last.elapsed() >= ASK_AGAIN)
-            && let Ok(manager) = manage(&self.client)
+    async fn make(&self) -> Result<TcpStream, FeatureError> {
+        let (made, waiting) = oneshot::channel();
         {
-            *refused = Some(Instant::now());
-            self.manager.store(manager.into());
+            let mut making = self.making.lock();
+            while making.try_join_next().is_some() {}
+            if making.len() >= MAKING {
+                return Err(unreachable(format!("`{MAKING}` connections are being made")));
+            }
+            let (host, port, idle) = (Arc::clone(&self.host), self.port, Arc::clone(&self.idle));
+            let (greeting, greetings) = (Arc::clone(&self.greeting), self.greetings);
+            making.spawn(async move {
+                let connected = timeout(CONNECT, connect(&host, port, &greeting, greetings)).await;
+                let connected =
+                    connected.unwrap_or_else(|_| Err(unreachable(format!("no connection within {CONNECT:?}"))));
+                // Whoever asked may have given up; the connection is good for the next.
+                if let Err(Ok(stream)) = made.send(connected) {
+                    idle.lock().push(stream);
+                }
+            });
         }
+        waiting.await.map_err(unreachable)?
     }
 }
 
-fn manage(client: &Client) -> redis::RedisResult<ConnectionManager> {
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(CONNECT))
-        .set_response_timeout(Some(ANSWER))
-        .set_min_delay(Duration::from_millis(25))
-        .set_max_delay(Duration::from_secs(1))
-        .set_number_of_retries(3);
-    ConnectionManager::new_lazy_with_config(client.clone(), config)
+async fn connect(host: &str, port: u16, greeting: &[u8], greetings: usize) -> Result<TcpStream, FeatureError> {
+    let mut stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
+    stream.set_nodelay(true).map_err(unreachable)?;
+    if greetings > 0 {
+        let answer = exchange(&mut stream, greeting, greetings).await.map_err(unreachable)?;
+        for reply in replies(&answer) {
+            if let Reply::Error(error) = reply {
+                return Err(FeatureError::unavailable("the feature store refuses to answer", error));
+            }
+        }
+    }
+    Ok(stream)
+}
+
+async fn exchange(stream: &mut TcpStream, commands: &[u8], replies: usize) -> Result<Vec<u8>, std::io::Error> {
+    use std::io::{Error, ErrorKind};
+
+    stream.write_all(commands).await?;
+    let mut answer = Vec::with_capacity(READ_BYTES);
+    let (mut seen, mut end) = (0, 0);
+    while seen < replies {
+        if answer.len() > REPLY_BYTES {
+            return Err(Error::new(ErrorKind::InvalidData, format!("an answer above `{REPLY_BYTES}` bytes")));
+        }
+        answer.reserve(READ_BYTES);
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        while seen < replies {
+            let whole = end_of(&answer, end).map_err(|_| Error::new(ErrorKind::InvalidData, "no reply of Redis"))?;
+            let Some(next) = whole else { break };
+            (seen, end) = (seen + 1, next);
+        }
+    }
+    if end == answer.len() { Ok(answer) } else { Err(Error::new(ErrorKind::InvalidData, "more replies than commands")) }
+}
+
+/// The replies of an exchange, in order.
+pub(super) fn replies(answer: &[u8]) -> impl Iterator<Item = Reply<'_>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let end = end_of(answer, at).ok()??;
+        let reply = Reply::read(answer.get(at..end)?);
+        at = end;
+        Some(reply)
+    })
+}
+
+fn write_command(out: &mut Vec<u8>, arguments: &[&str]) {
+    write_head(out, arguments.len());
+    arguments.iter().for_each(|argument| write_argument(out, argument.as_bytes()));
+}
+
+/// Fails for an error that concerns a whole read; a key of another kind concerns only its row.
+pub(super) fn check(error: &str) -> Result<(), FeatureError> {
+    if error.starts_with("WRONGTYPE") {
+        return Ok(());
+    }
+    Err(FeatureError::unavailable("the feature store refuses to answer", error))
 }
 
 fn read_password(file: &Path) -> Result<String, FeatureError> {
     let text = std::fs::read_to_string(file).map_err(|error| {
-        FeatureError::unavailable(
-            "the feature store's password file cannot be read",
-            format!("{}: {error}", file.display()),
-        )
+        let detail = format!("{}: {error}", file.display());
+        FeatureError::unavailable("the feature store's password file cannot be read", detail)
     })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// What a server's error means for a whole read: a key of another kind concerns only its rows, everything else all.
-pub(super) fn check(answer: &Value) -> Result<(), FeatureError> {
-    match answer {
-        Value::ServerError(error) if error.code() != "WRONGTYPE" => {
-            Err(FeatureError::unavailable("the feature store refuses to answer", error.to_string()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The bytes of one field; none where it is not there.
-pub(super) fn bytes(value: &Value) -> Option<&[u8]> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        Value::SimpleString(text) => Some(text.as_bytes()),
-        _ => None,
-    }
 }

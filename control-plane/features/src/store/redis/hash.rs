@@ -1,9 +1,9 @@
 //! Plain Redis hashes: one a row, its fields named as the features and written as text.
 
-use redis::{Pipeline, Value};
-
-use super::connection::{Connection, RedisAddress, bytes, check};
+use super::address::RedisAddress;
+use super::connection::{Connections, check, replies};
 use super::key_template::KeyTemplate;
+use super::resp::{Reply, write_argument, write_head};
 use crate::columns::Columns;
 use crate::entity_key::KeyParts;
 use crate::error::FeatureError;
@@ -13,70 +13,69 @@ use crate::text_value::{read_instant, read_text};
 /// Rows as Redis hashes.
 #[derive(Debug)]
 pub struct RedisHashStore {
-    connection: Connection,
+    connections: Connections,
     key: String,
     event_time: Option<String>,
 }
 
 impl RedisHashStore {
     /// Opens the store: `key` names a row, with `{view}` and `{JOIN_KEY}` replaced; `event_time` is the field with the
-    /// time from which a row is true. Connects at the first read. Must be called within a tokio runtime.
+    /// time from which a row is true. Connects at the first read.
     ///
     /// # Errors
     /// `Unavailable` for an address that is none, or a password's file that cannot be read.
     pub fn open(address: &RedisAddress, key: &str, event_time: Option<&str>) -> Result<Self, FeatureError> {
-        let connection = Connection::open(address)?;
-        Ok(Self { connection, key: key.to_owned(), event_time: event_time.map(str::to_owned) })
+        let connections = Connections::open(address)?;
+        Ok(Self { connections, key: key.to_owned(), event_time: event_time.map(str::to_owned) })
     }
 
-    /// The commands, and the fault of each key that has no name in Redis.
-    fn ask(&self, read: &StoreRead) -> Result<(Pipeline, Vec<Option<String>>), FeatureError> {
-        let mut commands = Pipeline::with_capacity(read.views.iter().map(|view| view.keys.len()).sum());
-        let mut faults = Vec::new();
+    /// The commands, how many they are, and the fault of each key that has no name in Redis.
+    #[allow(clippy::type_complexity, reason = "three plain things")]
+    fn ask(&self, read: &StoreRead) -> Result<(Vec<u8>, usize, Vec<Option<String>>), FeatureError> {
+        let (mut commands, mut count, mut faults) = (Vec::new(), 0, Vec::new());
         for view in &read.views {
             let template = KeyTemplate::new(&self.key, &view.view.name);
             for key in view.keys.iter() {
                 let stored_key = match template.fill(&KeyParts::read(key)?) {
-                    Ok(key) => {
-                        faults.push(None);
-                        key
-                    }
+                    Ok(key) => key,
                     Err(name) => {
                         let fault = format!("expected a value of key `{name}` without what separates it from the next");
                         faults.push(Some(fault));
                         continue;
                     }
                 };
-                let command = commands.cmd("HMGET").arg(stored_key);
+                faults.push(None);
+                count += 1;
+                write_head(&mut commands, 2 + usize::from(self.event_time.is_some()) + view.places.len());
+                write_argument(&mut commands, b"HMGET");
+                write_argument(&mut commands, &stored_key);
                 if let Some(field) = &self.event_time {
-                    command.arg(field);
+                    write_argument(&mut commands, field.as_bytes());
                 }
-                for feature in view.features() {
-                    command.arg(&feature.name);
-                }
+                view.features().for_each(|feature| write_argument(&mut commands, feature.name.as_bytes()));
             }
         }
-        Ok((commands, faults))
+        Ok((commands, count, faults))
     }
 }
 
 impl OnlineStore for RedisHashStore {
     fn read<'a>(&'a self, read: &'a StoreRead) -> ReadFuture<'a> {
         Box::pin(async move {
-            let (commands, faults) = self.ask(read)?;
-            let answers = if commands.is_empty() { Vec::new() } else { self.connection.send(&commands).await? };
-            let mut answers = answers.iter();
-            let mut faults = faults.iter();
-            read.views.iter().map(|view| take(view, self.event_time.is_some(), &mut answers, &mut faults)).collect()
+            let (commands, count, faults) = self.ask(read)?;
+            let answer = self.connections.exchange(&commands, count).await?;
+            let (mut replies, mut faults) = (replies(&answer), faults.iter());
+            let timed = self.event_time.is_some();
+            read.views.iter().map(|view| take(view, timed, &mut replies, &mut faults)).collect()
         })
     }
 }
 
-fn take<'v>(
+fn take<'a, 'f>(
     read: &ViewRead,
     timed: bool,
-    answers: &mut impl Iterator<Item = &'v Value>,
-    faults: &mut impl Iterator<Item = &'v Option<String>>,
+    replies: &mut impl Iterator<Item = Reply<'a>>,
+    faults: &mut impl Iterator<Item = &'f Option<String>>,
 ) -> Result<Columns, FeatureError> {
     let mut columns = read.empty_answer();
     for row in 0..read.keys.len() {
@@ -84,19 +83,23 @@ fn take<'v>(
             (0..columns.width()).for_each(|column| columns.set_unusable(column, row, || fault.clone()));
             continue;
         }
-        let Some(answer) = answers.next() else { continue };
-        check(answer)?;
-        let Value::Array(fields) = answer else {
-            for column in 0..columns.width() {
-                columns.set_unusable(column, row, || "expected a hash, got a key of another kind".to_owned());
+        let mut fields = match replies.next() {
+            Some(Reply::Fields(fields)) => fields,
+            other => {
+                if let Some(Reply::Error(error)) = other {
+                    check(error)?;
+                }
+                for column in 0..columns.width() {
+                    columns.set_unusable(column, row, || "expected a hash, got a key of another kind".to_owned());
+                }
+                continue;
             }
-            continue;
         };
-        let (time, values) = fields.split_at(usize::from(timed && !fields.is_empty()));
-        let event = time.first().and_then(bytes).and_then(|text| read_instant(std::str::from_utf8(text).ok()?));
-        for (column, (value, data_type)) in values.iter().zip(read.types.iter()).enumerate() {
+        let time = if timed { fields.next().flatten() } else { None };
+        let event = time.and_then(|text| read_instant(std::str::from_utf8(text).ok()?));
+        for (column, (value, data_type)) in fields.zip(read.types.iter()).enumerate() {
             // A field that is not there was never written.
-            let Some(text) = bytes(value) else { continue };
+            let Some(text) = value else { continue };
             match read_text(text, *data_type) {
                 Ok(Some(value)) => columns.set_value(column, row, &value, event)?,
                 Ok(None) => columns.set_null(column, row, event),

@@ -2,12 +2,14 @@
 //!
 //! Both read with one pipeline of `HMGET`, so a read is one round trip whatever it asks for.
 
+mod address;
 mod connection;
 mod feast;
 mod hash;
 mod key_template;
+mod resp;
 
-pub use connection::RedisAddress;
+pub use address::RedisAddress;
 pub use feast::FeastRedisStore;
 pub use hash::RedisHashStore;
 

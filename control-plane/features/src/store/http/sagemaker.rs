@@ -1,0 +1,76 @@
+//! Amazon SageMaker's online feature store: `POST /BatchGetRecord`, a feature group for each view.
+//!
+//! From its documentation, checked against a fixture of the contract, never against Amazon. A group has one record
+//! identifier, so a view has one join key. Values are texts; a record or feature that is not there is left out of the
+//! answer.
+
+use serde_json::{Value as Json, json};
+
+use super::{Call, Dialect, Reply, chunks, key_values, misunderstood};
+use crate::columns::Columns;
+use crate::error::FeatureError;
+use crate::store::ViewRead;
+use crate::text_value::{read_instant, read_text};
+
+/// Identifiers of one request, which the service bounds.
+const IDENTIFIERS: usize = 100;
+
+#[derive(Debug)]
+pub(super) struct SageMaker {
+    /// The feature with the event time.
+    pub(super) event_time: String,
+}
+
+impl Dialect for SageMaker {
+    fn calls(&self, read: &ViewRead) -> Result<Vec<Call>, FeatureError> {
+        let mut features: Vec<&str> = read.features().map(|feature| feature.name.as_str()).collect();
+        features.push(&self.event_time);
+        let call = |rows: std::ops::Range<usize>| {
+            let identifiers = identifiers(read, rows.clone())?;
+            let body = json!({ "Identifiers": [{
+                "FeatureGroupName": read.view.name,
+                "RecordIdentifiersValueAsString": identifiers,
+                "FeatureNames": features,
+            }] });
+            Ok(Call::post("/BatchGetRecord".to_owned(), &body, rows))
+        };
+        chunks(read.keys.len(), IDENTIFIERS).map(call).collect()
+    }
+
+    fn take(&self, read: &ViewRead, call: &Call, reply: Reply<'_>, columns: &mut Columns) -> Result<(), FeatureError> {
+        let records = reply.get("Records").and_then(Json::as_array).ok_or_else(|| misunderstood("no `Records`"))?;
+        for list in ["Errors", "UnprocessedIdentifiers"] {
+            if let Some(error) = reply.get(list).and_then(Json::as_array).and_then(|errors| errors.first()) {
+                let detail: String = error.to_string().chars().take(256).collect();
+                return Err(FeatureError::unavailable("the feature store refuses to answer", detail));
+            }
+        }
+        for (row, identifier) in identifiers(read, call.rows.clone())?.iter().enumerate() {
+            let is_it =
+                |one: &&Json| one.get("RecordIdentifierValueAsString").and_then(Json::as_str) == Some(identifier);
+            let Some(record) = records.iter().find(is_it) else { continue };
+            let values = record.get("Record").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+            let text = |name: &str| {
+                let is_it = |one: &&Json| one.get("FeatureName").and_then(Json::as_str) == Some(name);
+                values.iter().find(is_it)?.get("ValueAsString")?.as_str()
+            };
+            let event = text(&self.event_time).and_then(read_instant);
+            for (column, feature) in read.features().enumerate() {
+                let cell = (column, call.rows.start + row);
+                match text(&feature.name).map(|text| read_text(text.as_bytes(), feature.data_type)) {
+                    None => {}
+                    Some(Ok(Some(value))) => columns.set_value(cell.0, cell.1, &value, event)?,
+                    Some(Ok(None)) => columns.set_null(cell.0, cell.1, event),
+                    Some(Err(fault)) => columns.set_unusable(cell.0, cell.1, || fault),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn identifiers(read: &ViewRead, rows: std::ops::Range<usize>) -> Result<Vec<String>, FeatureError> {
+    let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let one = |row: Vec<(String, Json)>| row.first().map(|(_, value)| text(value)).unwrap_or_default();
+    Ok(key_values(read, rows)?.into_iter().map(one).collect())
+}
