@@ -45,6 +45,8 @@ enum Command {
     Registry(commands::registry::RegistryArguments),
     /// Pin every model of a repository by digest and source in a lock file, or check a repository against one
     Lock(commands::lock::LockArguments),
+    /// Check declared features, write rows, look them up by key
+    Features(commands::features::FeaturesArguments),
     /// Tell what was found on this machine, what serves what, and what is missing
     Doctor(commands::doctor::DoctorArguments),
 }
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Registry(arguments) => commands::registry::run(arguments),
         Command::Lock(arguments) => commands::lock::run(&arguments),
+        Command::Features(arguments) => on_one_thread(commands::features::run(arguments)),
         Command::Infer(arguments) => on_one_thread(commands::infer::run(arguments)),
         Command::Models(arguments) => on_one_thread(commands::models::run(arguments)),
         Command::Bench(arguments) => on_one_thread(commands::bench::run(arguments)),

@@ -4,6 +4,7 @@ pub(crate) mod apply;
 pub(crate) mod bench;
 pub(crate) mod doctor;
 pub(crate) mod error;
+pub(crate) mod features;
 pub(crate) mod infer;
 pub(crate) mod lock;
 pub(crate) mod models;

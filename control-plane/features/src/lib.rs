@@ -27,7 +27,7 @@ pub use data_type::{ElementType, FeatureType};
 pub use declared::{
     API_VERSION, CacheSettings, Entity, Fallback, Feature, FeatureService, FeatureSet, FeatureView, HttpDialect,
     HttpStoreDeclaration, LARGEST_DECLARATION_BYTES, MOST_DOCUMENTS, ModelInput, Problem, ServiceFeature, Source,
-    SourceFormat, StoreDeclaration, StoreKind, read_features,
+    StoreDeclaration, StoreKind, read_features,
 };
 pub use entity_key::{KEY_BYTES, KeyLayout, KeyParts, KeyType, KeyValue};
 pub use error::{ErrorCode, FeatureError, Missing};

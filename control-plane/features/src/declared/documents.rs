@@ -52,6 +52,7 @@ pub fn read_features(text: &str) -> Result<FeatureSet, Vec<Problem>> {
     for problem in &mut problems {
         problem.line = problem.document.and_then(|index| documents.get(index)?.line(&problem.path));
     }
+    problems.sort_by_key(|problem| problem.line);
     if problems.is_empty() { Ok(set) } else { Err(problems) }
 }
 

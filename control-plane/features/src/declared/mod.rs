@@ -22,7 +22,7 @@ pub use model_check::ModelInput;
 pub use problem::Problem;
 pub use resources::{
     CacheSettings, Entity, Feature, FeatureService, FeatureView, HttpDialect, HttpStoreDeclaration, ServiceFeature,
-    Source, SourceFormat, StoreDeclaration, StoreKind,
+    Source, StoreDeclaration, StoreKind,
 };
 pub use set::FeatureSet;
 

@@ -1,7 +1,6 @@
 //! One resource from its `spec`, its references still names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -9,8 +8,7 @@ use serde_json::Value as Json;
 use super::reading::{Faults, Fields, clipped, name_fault, shown};
 use super::suggestion::nearest;
 use super::{
-    CacheSettings, Entity, Fallback, Feature, FeatureService, FeatureView, ServiceFeature, Source, SourceFormat,
-    StoreDeclaration,
+    CacheSettings, Entity, Fallback, Feature, FeatureService, FeatureView, ServiceFeature, Source, StoreDeclaration,
 };
 use crate::data_type::{ElementType, FeatureType};
 use crate::entity_key::{KeyLayout, KeyType};
@@ -186,35 +184,9 @@ fn feature(json: &Json, path: &str, inherited: Option<Duration>, faults: &mut Fa
 }
 
 fn source(json: &Json, path: &str, faults: &mut Faults) -> Option<Source> {
-    let known = ["path", "format", "event_time", "created_time", "columns"];
-    let fields = Fields::open(json, path, &known, faults)?;
-    let file = fields.text("path", faults);
-    let guess = file.and_then(|file| {
-        let file = file.trim_end_matches(".gz");
-        let extension = Path::new(file).extension()?.to_str()?.to_ascii_lowercase();
-        ["csv", "parquet"].into_iter().find(|known| *known == extension)
-    });
-    let format = match fields.optional_text("format", faults).or(guess) {
-        Some("parquet") => Some(SourceFormat::Parquet),
-        Some("csv") => Some(SourceFormat::Csv),
-        Some(other) => {
-            faults.add(fields.at("format"), expected_one_of(&["csv", "parquet"], other));
-            None
-        }
-        None => {
-            if file.is_some() {
-                faults
-                    .add(fields.at("format"), "expected `csv` or `parquet`, got nothing and a path that does not tell");
-            }
-            None
-        }
-    };
-    let event_time = fields.text("event_time", faults);
+    let fields = Fields::open(json, path, &["event_time", "columns"], faults)?;
     Some(Source {
-        path: PathBuf::from(file?),
-        format: format?,
-        event_time: event_time?.to_owned(),
-        created_time: fields.optional_text("created_time", faults).map(str::to_owned),
+        event_time: fields.text("event_time", faults)?.to_owned(),
         columns: fields.texts("columns", faults).into_iter().collect::<BTreeMap<_, _>>(),
     })
 }

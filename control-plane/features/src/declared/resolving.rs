@@ -146,6 +146,11 @@ fn resolve_view(mut view: FeatureView, set: &FeatureSet, findings: &mut Findings
 
 fn check_service(service: &FeatureService, set: &FeatureSet, findings: &mut Findings<'_>) {
     for (index, feature) in service.features.iter().enumerate() {
+        // What a faulty view lacks is told there.
+        let view = format!("FeatureView/{}", feature.view);
+        if findings.problems.iter().any(|problem| problem.resource.as_ref() == Some(&view)) {
+            continue;
+        }
         let path = format!("spec.features[{index}]");
         match set.views.get(&feature.view) {
             None => findings.unknown(path, "a `FeatureView`", &feature.view, set.views.keys().map(String::as_str)),

@@ -148,11 +148,11 @@ pub struct FeatureView {
     pub store: String,
     /// Who answers for it.
     pub owner: String,
-    /// How old its rows may be when they are served or joined.
+    /// How old its rows may be when they are served.
     pub maximum_age: Option<Duration>,
     /// Its features.
     pub features: Vec<Feature>,
-    /// Where its rows come from, for joins and materialisation.
+    /// How its columns are called where its rows come from; as they are declared where it does not say.
     pub source: Option<Source>,
 }
 
@@ -170,26 +170,11 @@ impl FeatureView {
     }
 }
 
-/// Form of a source's files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceFormat {
-    /// Apache Parquet.
-    Parquet,
-    /// Comma-separated values with a header line; gzip if the name ends in `.gz`.
-    Csv,
-}
-
-/// Where a view's rows come from.
+/// How the columns of a view's rows are called where they come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// The file.
-    pub path: PathBuf,
-    /// Its form.
-    pub format: SourceFormat,
     /// Column with the time from which the row is true.
     pub event_time: String,
-    /// Column that decides between rows of one key and event time: the later one counts.
-    pub created_time: Option<String>,
     /// Columns of features and join keys whose names differ.
     pub columns: BTreeMap<String, String>,
 }

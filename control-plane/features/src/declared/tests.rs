@@ -1,3 +1,5 @@
+//! Declarations as people write them: what is read, and how each fault is told.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Look-ups against a store whose answers a test holds back: coalescing, deadlines, memory, fallbacks, bad requests.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::cell::Cell;

@@ -17,7 +17,7 @@ pub struct OpenStores {
 
 impl OpenStores {
     /// Opens every declared store. Files are found from `folder` where their paths are relative. Stores over the network
-    /// connect at their first read. Blocks, and must be called within a tokio runtime: use `spawn_blocking`.
+    /// connect at their first read. Blocks while it reads files: the rows of embedded stores, passwords, certificates.
     ///
     /// # Errors
     /// What the first store that cannot be opened says.

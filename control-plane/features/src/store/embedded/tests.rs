@@ -1,3 +1,5 @@
+//! The embedded store from outside: durability, order of writes, changing features, files of others.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::sync::Arc;
