@@ -1,5 +1,6 @@
-//! Adapters of products that cannot be run here, against what their documentation says: requests must be equal to the
-//! fixture's, and its answers be read as expected. This is a check of the contract, not of the product.
+//! Adapters of products that cannot be run here, against what their documentation says (each fixture names the pages that it
+//! was checked with): requests must be equal to the fixture's, and its answers be read as expected. This is a check of the
+//! contract, not of the product.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

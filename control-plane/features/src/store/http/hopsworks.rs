@@ -1,7 +1,9 @@
 //! Hopsworks' online feature store by its REST server (RonDB REST API server 0.1.0): `POST /0.1.0/batch_feature_store`.
 //!
-//! From its documentation, checked against a fixture of the contract, never against a running Hopsworks. Rows come in the
-//! order of `entries`, columns in that of `metadata`; `MISSING` is no row. Event times are not told.
+//! By its documentation ("Feature Store REST API Server", docs.hopsworks.ai, and `README_feature_store.md` of
+//! logicalclocks/rondb), checked against a fixture of that contract, never against a running Hopsworks. Rows come in the
+//! order of `entries`, columns in that of `metadata`. A row is `MISSING` when one of its feature groups has none: what the
+//! others have is there. Event times are not told.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -51,11 +53,13 @@ impl Dialect for Hopsworks {
             let place = metadata.iter().position(named);
             let place = place.ok_or_else(|| misunderstood(format!("no feature `{}`", feature.name)))?;
             for (row, (values, status)) in rows.iter().zip(statuses).enumerate() {
-                if status.as_str() == Some("MISSING") {
-                    continue;
-                }
                 let cell = (column, call.rows.start + row);
-                set_native(columns, cell, values.get(place).unwrap_or(&Json::Null), None, instant_from_text)?;
+                let value = values.get(place).unwrap_or(&Json::Null);
+                match status.as_str() {
+                    Some("MISSING") if value.is_null() => {}
+                    Some("ERROR") => columns.set_unusable(cell.0, cell.1, || "the store could not read the row".into()),
+                    _ => set_native(columns, cell, value, None, instant_from_text)?,
+                }
             }
         }
         Ok(())

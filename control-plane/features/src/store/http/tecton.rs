@@ -1,7 +1,8 @@
 //! Tecton's feature services: `POST /api/v1/feature-service/get-features`, one request for each key.
 //!
-//! From its documentation, checked against a fixture of the contract, never against a running Tecton. Features are found
-//! by their names, `VIEW.FEATURE`; whole numbers come as texts; the effective time is the event time.
+//! By its documentation ("Tecton HTTP API (1.0)", docs.tecton.ai/http-api; the statuses are those of Tecton's own Java
+//! client), checked against a fixture of that contract, never against a running Tecton. Features are found by their names,
+//! `VIEW.FEATURE`; whole numbers come as texts; the effective time is the event time.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -31,7 +32,7 @@ impl Dialect for Tecton {
                 "workspaceName": self.workspace,
                 "featureServiceName": self.feature_service,
                 "joinKeyMap": keys,
-                "metadataOptions": { "includeNames": true, "includeEffectiveTimes": true },
+                "metadataOptions": { "includeNames": true, "includeEffectiveTimes": true, "includeServingStatus": true },
             } });
             Ok(Call::post("/api/v1/feature-service/get-features".to_owned(), &body, rows))
         };
@@ -48,8 +49,9 @@ impl Dialect for Tecton {
             let place = place.ok_or_else(|| misunderstood(format!("no feature `{name}`")))?;
             let event = metadata.get(place).and_then(|one| instant_from_text(one.get("effectiveTime")?));
             let value = values.get(place).unwrap_or(&Json::Null);
-            // A null of no time was never written.
-            if !value.is_null() || event.is_some() {
+            let status = metadata.get(place).and_then(|one| one.get("status")?.as_str());
+            // A null of no time was never written, whatever the status.
+            if !value.is_null() || (event.is_some() && status != Some("MISSING_DATA")) {
                 set_native(columns, (column, call.rows.start), value, event, instant_from_text)?;
             }
         }

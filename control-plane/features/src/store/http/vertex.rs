@@ -1,8 +1,10 @@
 //! Google's Vertex AI feature store (v1): `POST .../featureViews/VIEW:fetchFeatureValues`, one request for each key.
 //!
-//! From its documentation, checked against a fixture of the contract, never against Google. Several join keys make a
-//! composite key, in the order of their names. An entity that does not exist is status 404. Event times are not told,
-//! unless a feature `feature_timestamp` is in the answer.
+//! By its documentation ("Method: featureViews.fetchFeatureValues", "FeatureViewDataKey" and "FeatureValue" of the Vertex AI
+//! REST reference), checked against a fixture of that contract, never against Google. Several join keys are the parts of a
+//! composite key, in the order of their names: the view's id columns must stand in that order. The event time is
+//! `metadata.generateTime` of a value. Written down from knowledge of the product: an entity that does not exist is status
+//! 404, and a feature `feature_timestamp` has the microseconds of the row where values have no time of their own.
 
 use serde_json::{Value as Json, json};
 
@@ -38,14 +40,16 @@ impl Dialect for Vertex {
         let features = features.ok_or_else(|| misunderstood("no `keyValues` with `features`"))?;
         let value = |name: &str| {
             let feature = features.iter().find(|one| one.get("name").and_then(Json::as_str) == Some(name))?;
-            // One member, named by the type; lists are a level deeper.
-            let (_, value) = feature.get("value")?.as_object()?.iter().next()?;
-            Some(value.get("values").unwrap_or(value))
+            // Beside the metadata one member, named by the type; lists are a level deeper.
+            let value = feature.get("value")?.as_object()?;
+            let told = value.get("metadata").and_then(|metadata| instant_from_text(metadata.get("generateTime")?));
+            let (_, value) = value.iter().find(|(member, _)| *member != "metadata")?;
+            Some((value.get("values").unwrap_or(value), told))
         };
-        let event = value("feature_timestamp").and_then(instant);
+        let of_row = value("feature_timestamp").and_then(|(micros, _)| instant(micros));
         for (column, feature) in read.features().enumerate() {
-            if let Some(value) = value(&feature.name) {
-                set_native(columns, (column, call.rows.start), value, event, instant)?;
+            if let Some((value, told)) = value(&feature.name) {
+                set_native(columns, (column, call.rows.start), value, told.or(of_row), instant)?;
             }
         }
         Ok(())
