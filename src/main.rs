@@ -6,6 +6,7 @@ mod app;
 mod client;
 mod commands;
 mod control;
+mod features;
 mod locked_models;
 mod settings;
 

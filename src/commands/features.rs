@@ -7,12 +7,11 @@ use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use hanok_features::{
-    FeatureError, FeatureSet, Lookup, LookupSettings, OpenStores, RowsFormat, read_features, read_rows, system_clock,
-};
+use hanok_features::{Lookup, LookupSettings, RowsFormat, read_rows, system_clock};
 use serde_json::Value;
 
 use super::error::CommandError;
+use crate::features::{open_stores, read_declarations, told_to_operator};
 
 /// Arguments of `hanok features`.
 #[derive(Debug, clap::Args)]
@@ -55,7 +54,7 @@ enum FeaturesAction {
 pub(crate) async fn run(arguments: FeaturesArguments) -> Result<ExitCode, CommandError> {
     match arguments.action {
         FeaturesAction::Validate { file } => {
-            let set = declared(&file)?;
+            let set = read_declarations(&file)?;
             let mut out = std::io::stdout().lock();
             let (entities, stores) = (set.entities().len(), set.stores().len());
             let (views, services) = (set.views().len(), set.services().len());
@@ -68,16 +67,17 @@ pub(crate) async fn run(arguments: FeaturesArguments) -> Result<ExitCode, Comman
 }
 
 async fn get(file: &Path, service: &str, rows: &[String]) -> Result<(), CommandError> {
-    let set = declared(file)?;
+    let set = read_declarations(file)?;
     let rows: Vec<Value> = rows
         .iter()
         .map(|row| serde_json::from_str(row))
         .collect::<Result<_, _>>()
         .map_err(|error| CommandError::input(format!("expected rows as JSON objects: {error}")))?;
-    let stores = open(&set, file)?;
-    let lookup = Lookup::start(&set, service, &stores, LookupSettings::default(), system_clock).map_err(told)?;
-    let request = lookup.read_request(&rows).map_err(told)?;
-    let resolved = lookup.resolve(&request).await.map_err(told)?;
+    let stores = open_stores(&set, file)?;
+    let lookup =
+        Lookup::start(&set, service, &stores, LookupSettings::default(), system_clock).map_err(told_to_operator)?;
+    let request = lookup.read_request(&rows).map_err(told_to_operator)?;
+    let resolved = lookup.resolve(&request).await.map_err(told_to_operator)?;
     lookup.close().await;
     let mut out = std::io::stdout().lock();
     for row in resolved.to_json() {
@@ -89,11 +89,11 @@ async fn get(file: &Path, service: &str, rows: &[String]) -> Result<(), CommandE
 async fn put(file: &Path, view: &str, rows: &Path) -> Result<(), CommandError> {
     /// Rows of one transaction.
     const AT_ONCE: usize = 65_536;
-    let set = declared(file)?;
-    let view = set.view(view).map_err(told)?;
+    let set = read_declarations(file)?;
+    let view = set.view(view).map_err(told_to_operator)?;
     let (format, input) = rows_of(rows)?;
-    let rows = read_rows(view, format, input, system_clock()).map_err(told)?;
-    let stores = open(&set, file)?;
+    let rows = read_rows(view, format, input, system_clock()).map_err(told_to_operator)?;
+    let stores = open_stores(&set, file)?;
     let store = stores.embedded(&view.store).ok_or_else(|| {
         CommandError::input(format!(
             "view `{}` is in store `{}`, which is not embedded: write with its own tools",
@@ -102,7 +102,7 @@ async fn put(file: &Path, view: &str, rows: &Path) -> Result<(), CommandError> {
     })?;
     let mut taken = 0;
     for rows in rows.chunks(AT_ONCE) {
-        taken += store.write(&view.name, rows).await.map_err(told)?;
+        taken += store.write(&view.name, rows).await.map_err(told_to_operator)?;
     }
     let older = rows.len() - taken;
     writeln!(std::io::stdout().lock(), "{taken} rows written, {older} left out because a newer one is there")?;
@@ -121,34 +121,4 @@ fn rows_of(path: &Path) -> Result<(RowsFormat, Box<dyn Read>), CommandError> {
     let file = File::open(path)
         .map_err(|error| CommandError::input(format!("`{}` cannot be read: {error}", path.display())))?;
     Ok((format, Box::new(std::io::BufReader::new(file))))
-}
-
-fn declared(file: &Path) -> Result<FeatureSet, CommandError> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| CommandError::input(format!("`{}` cannot be read: {error}", file.display())))?;
-    read_features(&text).map_err(|problems| {
-        let lines: Vec<String> = problems
-            .iter()
-            .map(|problem| {
-                let line = problem.line.map_or_else(String::new, |line| format!("{line}:"));
-                let resource = problem.resource.as_deref().unwrap_or("declaration");
-                let path = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
-                format!("{}:{line} {resource}: {path}{}", file.display(), problem.message)
-            })
-            .collect();
-        CommandError::input(format!("the declarations have `{}` faults\n  {}", lines.len(), lines.join("\n  ")))
-    })
-}
-
-/// Opens the declared stores; files are found from the folder of the declarations. Nothing else runs on this thread.
-fn open(set: &FeatureSet, file: &Path) -> Result<OpenStores, CommandError> {
-    OpenStores::open(set, file.parent().unwrap_or(Path::new("."))).map_err(told)
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
-fn told(error: FeatureError) -> CommandError {
-    match error.operator_detail() {
-        Some(detail) => CommandError::failed(format!("{error} ({detail})")),
-        None => CommandError::input(error.to_string()),
-    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hanok_protocol::StatusProfile;
-use hanok_repository::{ControlMode, LoadGate, ModelRepository, Poller, RepositorySettings};
+use hanok_repository::{ControlMode, FeatureSource, LoadGate, ModelRepository, Poller, RepositorySettings};
 use hanok_server::{
     Admission, Behaviour, Endpoints, Lifecycle, Limits, Management, RunningServer, ServerIdentity, ServerState, Stage,
     Traffic,
@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::CommandError;
 use crate::app;
+use crate::features::FeatureServices;
 use crate::locked_models::LockedModels;
 pub(crate) use crate::settings::ServeArguments;
 use crate::settings::{LogFormatName, ProfileName, Surroundings, by_backend};
@@ -63,8 +64,16 @@ async fn serve(
         None => None,
         Some(file) => Some(Arc::new(LockedModels::read(file, &arguments.repository.roots)?)),
     };
-    let repository = Arc::new(open_repository(arguments, surroundings, &settings, &engine, locked)?);
+    let features = open_features(arguments).await?;
+    let above = Above {
+        gate: locked.map(|locked| locked as Arc<dyn LoadGate>),
+        features: features.clone().map(|features| features as Arc<dyn FeatureSource>),
+    };
+    let repository = Arc::new(open_repository(arguments, surroundings, &settings, &engine, above)?);
     let state = Arc::new(server_state(arguments, &repository, logging)?);
+    if let Some(features) = features {
+        state.traffic.add_metrics(Arc::new(move || features.metrics()));
+    }
     tracing::info!("limits: {}", state.limits);
 
     let server =
@@ -221,12 +230,28 @@ fn note_inert_flags(arguments: &ServeArguments) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Who has a say in loading models.
+struct Above {
+    gate: Option<Arc<dyn LoadGate>>,
+    features: Option<Arc<dyn FeatureSource>>,
+}
+
+/// Reads the declared features and opens their stores, beside the threads that serve.
+async fn open_features(arguments: &ServeArguments) -> Result<Option<Arc<FeatureServices>>, CommandError> {
+    let Some(file) = arguments.repository.features.clone() else { return Ok(None) };
+    let runtime = tokio::runtime::Handle::current();
+    let opened = tokio::task::spawn_blocking(move || FeatureServices::open(&file, runtime)).await;
+    let opened =
+        opened.map_err(|error| CommandError::failed(format!("opening the declared features ended early: {error}")))?;
+    opened.map(|features| Some(Arc::new(features)))
+}
+
 fn open_repository(
     arguments: &ServeArguments,
     surroundings: &Surroundings,
     settings: &app::BackendSettings,
     engine: &app::EngineChoice,
-    locked: Option<Arc<LockedModels>>,
+    above: Above,
 ) -> Result<ModelRepository, CommandError> {
     let flags = &arguments.repository;
     for root in &flags.roots {
@@ -257,7 +282,8 @@ fn open_repository(
         default_deadline: None,
         max_queue: arguments.limits.max_queued_requests,
         scratch_directory: surroundings.scratch_directory.clone(),
-        gate: locked.map(|locked| locked as Arc<dyn LoadGate>),
+        gate: above.gate,
+        features: above.features,
     };
     ModelRepository::new(repository, app::backends(settings, engine))
         .map_err(|error| CommandError::failed(format!("the model repository could not be opened: {error}")))

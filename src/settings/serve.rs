@@ -83,6 +83,9 @@ pub(crate) struct RepositoryFlags {
     /// Serve exactly what this lock file pins (written by `hanok lock`), and refuse to start or to load anything else
     #[arg(long, value_name = "FILE", env = "HANOK_LOCKED")]
     pub(crate) locked: Option<PathBuf>,
+    /// Declared features (YAML), for models whose configuration names a feature service; see `hanok features`
+    #[arg(long, value_name = "FILE", env = "HANOK_FEATURES")]
+    pub(crate) features: Option<PathBuf>,
     /// Model to load at start in mode explicit; may be given several times; `*` for all
     #[arg(long = "load-model", value_name = "NAME")]
     pub(crate) load_models: Vec<String>,

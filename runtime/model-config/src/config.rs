@@ -281,6 +281,12 @@ impl ModelConfig {
 }
 
 impl InputSpec {
+    /// An input that a request may leave out, as clients and the model see it.
+    #[must_use]
+    pub const fn optional(name: String, data_type: DataType, dims: Shape) -> Self {
+        Self { name, data_type, dims, reshape: None, optional: true, allow_ragged_batch: false }
+    }
+
     /// Dimensions as the model wants them, without the batch dimension.
     #[must_use]
     pub fn model_dims(&self) -> &Shape {

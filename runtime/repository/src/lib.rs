@@ -4,6 +4,7 @@
 //! own, and swaps the snapshot when everything is warm. A load that fails changes nothing that serves.
 
 mod backend_registry;
+mod feature_step;
 mod layout;
 mod lifecycle;
 mod load_gate;
@@ -17,6 +18,7 @@ mod version_policy;
 mod warmup;
 
 pub use backend_registry::BackendRegistry;
+pub use feature_step::{FEATURE_SERVICE, FeatureSource, FeatureStep, FillFuture, FilledRequest};
 pub use layout::{FolderProblem, ModelFolder, ModelRoots};
 pub use lifecycle::{ControlMode, LoadRequest, ModelRepository, RepositorySettings};
 pub use load_gate::LoadGate;

@@ -18,7 +18,9 @@ use crate::model_state::ModelState;
 use crate::override_files::OverrideFolder;
 use crate::ready_models::unknown_model;
 use crate::retirement::Retirement;
-use crate::{BackendRegistry, IndexEntry, LoadGate, ModelRoots, ReadyModels, ReadyVersion, VersionState};
+use crate::{
+    BackendRegistry, FeatureSource, IndexEntry, LoadGate, ModelRoots, ReadyModels, ReadyVersion, VersionState,
+};
 
 /// Who decides what is loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub struct RepositorySettings {
     pub scratch_directory: PathBuf,
     /// Who may say no before a model is loaded. With one, load requests may bring neither configuration nor files.
     pub gate: Option<Arc<dyn LoadGate>>,
+    /// Who knows the feature services that configurations name.
+    pub features: Option<Arc<dyn FeatureSource>>,
 }
 
 /// What a load request may bring.
@@ -111,6 +115,7 @@ impl ModelRepository {
                 default_max_batch_size: settings.default_max_batch_size,
                 default_deadline: settings.default_deadline,
                 max_queue: settings.max_queue,
+                features: settings.features,
             },
             ready: ReadyModels::default(),
             states: Arc::default(),

@@ -16,6 +16,7 @@ use hanok_model_config::{
 use hanok_scheduler::{ModelScheduler, SchedulerSettings};
 use hanok_telemetry::ModelStatistics;
 
+use crate::feature_step::{FeatureSource, step_of};
 use crate::layout::ModelFolder;
 use crate::warmup::warm_up;
 use crate::{BackendRegistry, ReadyVersion, versions_to_serve};
@@ -28,6 +29,7 @@ pub(crate) struct LoadingContext {
     pub(crate) default_max_batch_size: u32,
     pub(crate) default_deadline: Option<Duration>,
     pub(crate) max_queue: usize,
+    pub(crate) features: Option<Arc<dyn FeatureSource>>,
 }
 
 /// A model's configuration, and the versions that it asks for.
@@ -118,6 +120,7 @@ impl LoadingContext {
             version_directory: directory.clone(),
             settings: self.backends.settings(&config.backend),
         };
+        let features = step_of(config, self.features.as_deref())?;
         let labels = read_labels(config, &folder.directory)?;
         let model = self.backends.get(&config.backend)?.load(&source)?;
         let memory_bytes = model.memory_bytes();
@@ -137,6 +140,7 @@ impl LoadingContext {
             version_text: version.to_string().into(),
             config: Arc::clone(config),
             labels,
+            features,
             scheduler,
             statistics,
             memory_bytes,

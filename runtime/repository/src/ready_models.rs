@@ -11,6 +11,8 @@ use hanok_model_config::ModelConfig;
 use hanok_scheduler::ModelScheduler;
 use hanok_telemetry::ModelStatistics;
 
+use crate::FeatureStep;
+
 /// One version of one model, loaded and warm.
 #[derive(Debug)]
 pub struct ReadyVersion {
@@ -24,6 +26,8 @@ pub struct ReadyVersion {
     pub config: Arc<ModelConfig>,
     /// Class labels per output; empty where the configuration names no label file.
     pub labels: Vec<Vec<String>>,
+    /// Fills inputs from features before the scheduler gets a request; `None` for a model without features.
+    pub features: Option<Arc<dyn FeatureStep>>,
     /// Its scheduler; requests go in here.
     pub scheduler: ModelScheduler,
     /// Its counters.
@@ -32,6 +36,17 @@ pub struct ReadyVersion {
     pub memory_bytes: u64,
     /// How long loading took, in seconds.
     pub load_seconds: f64,
+}
+
+impl ReadyVersion {
+    /// The configuration that requests of clients are held against.
+    #[must_use]
+    pub fn client_config(&self) -> &ModelConfig {
+        match &self.features {
+            None => &self.config,
+            Some(step) => step.client_config(),
+        }
+    }
 }
 
 /// The versions of one model that can serve.

@@ -40,6 +40,7 @@ fn repository(root: &Path, gate: Option<Arc<dyn LoadGate>>) -> ModelRepository {
         max_queue: 0,
         scratch_directory: root.join(".scratch"),
         gate,
+        features: None,
     };
     let mut backends = BackendRegistry::default();
     backends.offer("builtin", Arc::new(BuiltinBackend::new()));

@@ -17,7 +17,7 @@ pub(crate) fn server_metadata(state: &ServerState) -> ServerMetadata {
     }
 }
 
-/// The contract of a model (W-16, W-17).
+/// The contract of a model (W-16, W-17). Inputs that features fill are not in it: clients need not send them.
 ///
 /// # Errors
 /// `NotFound` for an unknown or unloaded model, `Unavailable` for one that is being loaded.
@@ -31,7 +31,11 @@ pub(crate) fn model_metadata(
         Some(version) => vec![version],
         None => repository.ready().versions(model).iter().map(|ready| ready.version).collect(),
     };
-    Ok(ModelMetadata::of(&ready.config, &versions))
+    let mut metadata = ModelMetadata::of(ready.client_config(), &versions);
+    if let Some(step) = &ready.features {
+        metadata.inputs.truncate(step.sent_inputs());
+    }
+    Ok(metadata)
 }
 
 /// A version that serves, with the errors of metadata requests.

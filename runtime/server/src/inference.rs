@@ -5,7 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use hanok_backend::{ErrorCode, InferenceRequest, InferenceResponse, ServingError};
+use hanok_backend::{ErrorCode, InferenceRequest, InferenceResponse, Parameters, ServingError};
+use hanok_repository::FilledRequest;
 use hanok_routing::observation::{Latency, OutcomeKind};
 use hanok_scheduler::{ResponseFuture, Submission};
 use hanok_telemetry::{FailureReason, SuccessRecord};
@@ -37,14 +38,27 @@ pub(crate) async fn infer(
 ) -> Result<InferenceResponse, ServingError> {
     let mut outcome = Outcome::begin(traffic, routed, request.received, id);
     let deadline = request.deadline;
+    let (request, told) = match &routed.ready.features {
+        None => (request, Parameters::new()),
+        Some(step) => match step.fill(request).await {
+            Ok(FilledRequest { request, told }) => (request, told),
+            Err(error) => {
+                outcome.fail(&error);
+                return Err(error);
+            }
+        },
+    };
     let shadowed = routed.shadowed(&request);
-    let result = match routed.ready.scheduler.submit(request) {
+    let mut result = match routed.ready.scheduler.submit(request) {
         Submission::Done(result) => result,
         Submission::Pending(answer) => by_deadline(answer, deadline).await,
     };
     outcome.settle(&result);
     if let (Some(request), Ok(response)) = (shadowed, &result) {
         traffic.copy(routed, request, response);
+    }
+    if let (false, Ok(response)) = (told.is_empty(), &mut result) {
+        response.parameters.extend(told);
     }
     result
 }

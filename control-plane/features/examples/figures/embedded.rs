@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hanok_features::{Lookup, LookupSettings, OpenStores, Value, WriteRow, system_clock};
 
-use crate::{FEATURES, Figure, declare, key, microseconds, percentile, requests, value, view};
+use crate::{FEATURES, Figure, Target, declare, key, microseconds, percentile, requests, value, view};
 
 const KEYS: usize = 200_000;
 
@@ -23,7 +23,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
         })
         .collect();
     assert_eq!(store.write("planes", &rows).await.unwrap(), KEYS);
-    println!("     {KEYS} rows of {FEATURES} features written durably in {:.1} s", begin.elapsed().as_secs_f64());
+    eprintln!("     {KEYS} rows of {FEATURES} features written durably in {:.1} s", begin.elapsed().as_secs_f64());
     let lookup = Lookup::start(&set, "delay", &stores, LookupSettings::default(), system_clock).unwrap();
     vec![
         timed(&lookup, "embedded, 1 key x 20 features, p50", 1, 100_000, 5.0).await,
@@ -43,10 +43,5 @@ async fn timed(lookup: &Lookup, name: &'static str, rows: usize, count: usize, t
     times.sort_unstable();
     let p50 = microseconds(percentile(&times, 0.5));
     let p99 = microseconds(percentile(&times, 0.99));
-    Figure {
-        name,
-        target: format!("under {target} us"),
-        measured: format!("{p50:.2} us (p99 {p99:.1})"),
-        holds: p50 < target,
-    }
+    Figure { name, unit: "us", target: Target::AtMost(target), measured: p50, beside: format!("p99 {p99:.1}") }
 }

@@ -1,7 +1,7 @@
 //! The figures of feature lookups: `cargo run --release -p hanok-features --example figures`.
 //!
-//! Prints figure, target and what was measured, a line each, and ends with 1 when one does not hold. Those with Redis need
-//! `redis-server` in PATH; without it they say so.
+//! Prints figure, target and what was measured, a line each, and ends with 1 when one does not hold; with `--json` as JSON, a
+//! line each, which `benches/run registry` reads. Those with Redis need `redis-server` in PATH; without it they say so.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measurement fails by panicking")]
 #![allow(clippy::print_stdout, reason = "a measurement prints")]
@@ -14,16 +14,53 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hanok_features::{FeatureSet, FeatureView, KeyValue, ResolveRequest, read_features};
+use serde_json::json;
 
 /// Features of the view that is measured.
 const FEATURES: usize = 20;
 
+/// What a figure must be.
+#[derive(Clone, Copy)]
+enum Target {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
 /// One figure.
 struct Figure {
     name: &'static str,
-    target: String,
-    measured: String,
-    holds: bool,
+    unit: &'static str,
+    target: Target,
+    measured: f64,
+    /// What else there is to say.
+    beside: String,
+}
+
+impl Figure {
+    fn holds(&self) -> bool {
+        match self.target {
+            Target::AtMost(most) => self.measured <= most,
+            Target::AtLeast(least) => self.measured >= least,
+        }
+    }
+
+    fn line(&self) -> String {
+        let target = match self.target {
+            Target::AtMost(most) => format!("at most {most}"),
+            Target::AtLeast(least) => format!("at least {least}"),
+        };
+        let held = if self.holds() { "ok  " } else { "MISS" };
+        let Self { name, unit, measured, beside, .. } = self;
+        format!("{held} {name}: {target} {unit}; measured {measured:.2} {unit} ({beside})")
+    }
+
+    fn json(&self) -> String {
+        let target = match self.target {
+            Target::AtMost(most) => json!({ "at_most": most }),
+            Target::AtLeast(least) => json!({ "at_least": least }),
+        };
+        json!({ "name": self.name, "unit": self.unit, "target": target, "measured": self.measured }).to_string()
+    }
 }
 
 /// A view of twenty numbers in a store of this kind, and a service of all of them.
@@ -85,10 +122,11 @@ fn microseconds(duration: Duration) -> f64 {
 async fn main() -> ExitCode {
     let mut figures = embedded::measure().await;
     figures.extend(on_redis::measure().await);
-    for Figure { name, target, measured, holds } in &figures {
-        println!("{} {name}: {target}; measured {measured}", if *holds { "ok  " } else { "MISS" });
+    let json = std::env::args().any(|argument| argument == "--json");
+    for figure in &figures {
+        println!("{}", if json { figure.json() } else { figure.line() });
     }
-    if figures.iter().all(|figure| figure.holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if figures.iter().all(Figure::holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The view of a set.

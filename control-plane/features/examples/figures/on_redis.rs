@@ -11,7 +11,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Client, ConnectionLike as _, Pipeline};
 use tokio::task::JoinSet;
 
-use crate::{FEATURES, Figure, declare, key, name as name_of, requests, value, view};
+use crate::{FEATURES, Figure, Target, declare, key, name as name_of, requests, value, view};
 
 const KEYS: usize = 20_000;
 const ROUNDS: usize = 7;
@@ -40,7 +40,7 @@ fn start() -> Option<Server> {
 
 pub(crate) async fn measure() -> Vec<Figure> {
     let Some(server) = start() else {
-        println!("     skipped: Redis is not installed (no `redis-server` in PATH)");
+        eprintln!("     skipped: Redis is not installed (no `redis-server` in PATH)");
         return Vec::new();
     };
     let url = format!("redis://127.0.0.1:{}", server.1);
@@ -106,9 +106,10 @@ async fn round_trips(url: &str, lookup: Lookup) -> Figure {
     lookup.close().await;
     Figure {
         name: "Redis, round trips for a batch of 100 keys",
-        target: "at most 1".to_owned(),
-        measured: format!("{trips} for {BATCHES} batches (the server read {seen} times from its sockets)"),
-        holds: trips <= u64::try_from(BATCHES).unwrap(),
+        unit: "",
+        target: Target::AtMost(1.0),
+        measured: f64::from(u32::try_from(trips).unwrap()) / f64::from(u32::try_from(BATCHES).unwrap()),
+        beside: format!("{trips} for {BATCHES} batches; the server read {seen} times from its sockets"),
     }
 }
 
@@ -182,9 +183,10 @@ async fn beside_bare(name: &'static str, bare: &Bare, lookup: &Arc<Lookup>, rows
     let share = median(shares);
     Figure {
         name,
-        target: "at least 90 % of a bare pipelined client".to_owned(),
-        measured: format!("{:.0} % ({:.0} rows/s beside {:.0})", share * 100.0, median(ours), median(floors)),
-        holds: share >= 0.9,
+        unit: "of a bare pipelined client",
+        target: Target::AtLeast(0.9),
+        measured: share,
+        beside: format!("{:.0} rows/s beside {:.0}", median(ours), median(floors)),
     }
 }
 

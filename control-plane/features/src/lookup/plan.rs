@@ -48,8 +48,33 @@ pub(super) struct Plan {
     pub(super) stores: Vec<String>,
 }
 
-/// The values of a request that the client gives, by column.
-pub(super) type Given<'r> = Vec<Option<&'r [Option<Value>]>>;
+/// What of a column the client gives.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum GivenColumn<'r> {
+    /// Nothing.
+    Nothing,
+    /// Values, by row.
+    Values(&'r [Option<Value>]),
+    /// Everything, and the caller has it.
+    FilledIn,
+}
+
+impl<'r> GivenColumn<'r> {
+    /// The value of a row.
+    pub(super) fn value(self, row: usize) -> Option<&'r Value> {
+        match self {
+            Self::Values(values) => values.get(row)?.as_ref(),
+            Self::Nothing | Self::FilledIn => None,
+        }
+    }
+
+    pub(super) const fn is_nothing(self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+}
+
+/// What a request's client gives, by column.
+pub(super) type Given<'r> = Vec<GivenColumn<'r>>;
 
 impl Plan {
     pub(super) fn new(set: &FeatureSet, name: &str) -> Result<Self, FeatureError> {
@@ -118,7 +143,7 @@ impl Plan {
             count(format!("key `{name}`"), column.len())?;
         }
         let inputs = || self.service.features.iter().map(|feature| feature.input.as_str());
-        let mut given: Given<'r> = vec![None; self.columns.len()];
+        let mut given: Given<'r> = vec![GivenColumn::Nothing; self.columns.len()];
         for (name, values) in &request.overrides {
             let Some(column) = inputs().position(|input| input == name) else {
                 return Err(FeatureError::not_found("input", name, inputs()));
@@ -129,7 +154,12 @@ impl Plan {
                 let reason = format!("expected values of type `{wanted}`, got `{wrong}`");
                 return Err(FeatureError::invalid(format!("input `{name}`"), reason));
             }
-            given[column] = Some(values);
+            given[column] = GivenColumn::Values(values);
+        }
+        for place in &request.filled_in {
+            if let Some(column) = given.get_mut(*place) {
+                *column = GivenColumn::FilledIn;
+            }
         }
         Ok(given)
     }
@@ -145,7 +175,11 @@ fn number_of(names: &mut Vec<String>, name: &str) -> usize {
 impl PlannedView {
     /// Whether the client gives every value of a row.
     pub(super) fn is_given(&self, given: &Given<'_>, row: usize) -> bool {
-        let has = |column: &usize| given[*column].is_some_and(|values| values[row].is_some());
+        let has = |column: &usize| match given[*column] {
+            GivenColumn::Nothing => false,
+            GivenColumn::Values(values) => values[row].is_some(),
+            GivenColumn::FilledIn => true,
+        };
         self.columns.iter().all(has)
     }
 

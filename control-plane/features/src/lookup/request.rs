@@ -45,6 +45,8 @@ pub struct ResolveRequest {
     pub keys: BTreeMap<String, KeyColumn>,
     /// What the client gives itself.
     pub overrides: Overrides,
+    /// Places in the service of features that the caller fills in itself: their columns are left without values.
+    pub filled_in: Vec<usize>,
     /// When the answer is of no use any more; the service's own deadline counts too.
     pub deadline: Option<Instant>,
 }

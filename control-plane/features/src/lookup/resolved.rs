@@ -88,6 +88,12 @@ impl Resolved {
         named.filter_map(|(index, feature)| Some((feature.input.as_str(), self.columns.column(index)?)))
     }
 
+    /// The column of the feature at a place in the service.
+    #[must_use]
+    pub fn column(&self, place: usize) -> Option<Column<'_>> {
+        self.columns.column(place)
+    }
+
     /// The column of an input.
     #[must_use]
     pub fn input(&self, name: &str) -> Option<Column<'_>> {

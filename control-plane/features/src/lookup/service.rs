@@ -11,7 +11,7 @@ use super::Clock;
 use super::answers::{Copied, Held, NOT_ASKED, Source, ViewAnswer};
 use super::cache::HotKeys;
 use super::coalescing::{Answer, Ask, Bounds, run};
-use super::plan::{Given, Plan};
+use super::plan::{Given, GivenColumn, Plan};
 use super::policy::{Decision, Found, decide, not_before};
 use super::request::ResolveRequest;
 use super::resolved::{Origin, Resolved};
@@ -187,7 +187,7 @@ impl Lookup {
         let view = &self.plan.views[number];
         let mut read = view.empty_read();
         let mut answer = ViewAnswer { asked: vec![NOT_ASKED; request.rows], ..ViewAnswer::default() };
-        let overridden = view.columns.iter().any(|column| given[*column].is_some());
+        let overridden = view.columns.iter().any(|column| !given[*column].is_nothing());
         let hot = self.hot.as_ref().filter(|_| matches!(self.links[view.store], Link::Task(_)));
         let mut keys = None;
         for row in 0..request.rows {
@@ -284,7 +284,7 @@ impl Lookup {
         for (column, (planned, given)) in self.plan.columns.iter().zip(given).enumerate() {
             let (view, place) = planned.from;
             let not_before = not_before(now_micros, planned.maximum_age);
-            let direct = answers[view].direct(place).filter(|_| given.is_none());
+            let direct = answers[view].direct(place).filter(|_| given.is_nothing());
             for row in 0..request.rows {
                 if let Some(direct) = &direct
                     && columns.copy_number((column, row), &direct.column, direct.row(row), not_before)
@@ -292,8 +292,12 @@ impl Lookup {
                     origins.push(Origin::Store);
                     continue;
                 }
-                if let Some(Some(value)) = given.and_then(|values| values.get(row)) {
+                if let Some(value) = given.value(row) {
                     columns.set_value(column, row, value, None)?;
+                    origins.push(Origin::Override);
+                    continue;
+                }
+                if matches!(given, GivenColumn::FilledIn) {
                     origins.push(Origin::Override);
                     continue;
                 }

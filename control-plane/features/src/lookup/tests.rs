@@ -243,6 +243,12 @@ async fn what_the_client_gives_is_not_read() {
     let resolved = lookup.resolve(&given).await.unwrap();
     assert_eq!(resolved.report()[0].origins, [1, 0, 1, 0, 0, 0]);
     assert_eq!(store.reads(), [["JFK"]]);
+    // What the caller fills in itself is not read either, needs no key, and has no value.
+    let own = ResolveRequest { filled_in: vec![0], ..ResolveRequest::new(2) };
+    let resolved = lookup.resolve(&own).await.unwrap();
+    assert_eq!(resolved.report()[0].origins, [0, 0, 2, 0, 0, 0]);
+    assert_eq!(resolved.column(0).unwrap().value(0), None);
+    assert_eq!(store.reads(), [["JFK"]]);
 }
 
 #[tokio::test(start_paused = true)]

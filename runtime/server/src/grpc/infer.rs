@@ -73,7 +73,7 @@ pub(super) fn understand(
         }
     };
     let prepared = || {
-        let config = &routed.ready.config;
+        let config = routed.ready.client_config();
         if let Some(endpoint) = endpoint {
             refuse_decoupled(config, endpoint)?;
         }

@@ -9,9 +9,10 @@ use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
-use hanok_backend::{InferenceResponse, ParameterValue, ServingError};
+use hanok_backend::{InferenceResponse, ParameterValue, Parameters, ServingError};
 use hanok_protocol::v2_grpc::wire::inference::{ModelInferRequest, ModelStreamInferResponse};
 use hanok_protocol::v2_grpc::{stream_error, stream_response, to_status};
+use hanok_repository::FilledRequest;
 use hanok_scheduler::{Submission, UnreadBudget};
 use tokio::task::JoinSet;
 use tonic::Streaming;
@@ -20,7 +21,7 @@ use tonic::metadata::MetadataMap;
 use super::infer::{Understood, call_timeout, reply_message, understand};
 use super::replies::{NobodyReads, Replies, ReplySender, replies};
 use crate::admission::Permit;
-use crate::inference::{Outcome, by_deadline};
+use crate::inference::{Outcome, by_deadline, infer};
 use crate::state::ServerState;
 
 /// Most requests of one stream that are not answered yet.
@@ -99,6 +100,19 @@ impl InferStream {
                 let (state, unread) = (Arc::clone(&self.state), Arc::clone(&self.unread));
                 Begun::Decoupled(Box::new(DecoupledRequest { state, unread, permit, understood, id }))
             }
+            // Features come before the submission, so order of arrival is not kept; models with sequences have none.
+            Ok((permit, understood)) if understood.routed.ready.features.is_some() => {
+                let state = Arc::clone(&self.state);
+                Begun::Ordinary(Box::pin(async move {
+                    let _permit = permit;
+                    let Understood { routed, request, plan, .. } = understood;
+                    let replied = infer(&state.traffic, &routed, request, &id).await.and_then(|mut response| {
+                        mark_final(&mut response, true);
+                        reply_message(&routed, &plan, &id, &mut response)
+                    });
+                    replied.map(stream_response).map_err(|error| (error, id))
+                }))
+            }
             Ok((permit, understood)) => {
                 let Understood { routed, request, plan, .. } = understood;
                 let deadline = request.deadline;
@@ -165,10 +179,26 @@ impl DecoupledRequest {
         let _permit = permit;
         let Understood { routed, request, plan, empty_final_response } = understood;
         let mut outcome = Outcome::begin(&state.traffic, &routed, request.received, &id);
+        let filled = match &routed.ready.features {
+            None => Ok(FilledRequest { request, told: Parameters::new() }),
+            Some(step) => step.fill(request).await,
+        };
+        let (request, mut told) = match filled {
+            Ok(FilledRequest { request, told }) => (request, told),
+            Err(error) => {
+                outcome.fail(&error);
+                let reply =
+                    if errors_end_stream { Err(to_status(&error, profile)) } else { Ok(stream_error(&error, &id)) };
+                // Whoever has gone does not wait for an answer.
+                let _told = replies.send(reply, None).await;
+                return;
+            }
+        };
         let mut responses = routed.ready.scheduler.submit_stream(request, &unread);
         while let Some(response) = responses.next().await {
             let message = match response.result {
                 Some(Ok(mut body)) => {
+                    body.parameters.append(&mut told);
                     mark_final(&mut body, response.last);
                     if response.last {
                         outcome.succeed(&body);

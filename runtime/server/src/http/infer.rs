@@ -149,7 +149,7 @@ fn understood(
         }
     };
     let prepared = || {
-        let config = &routed.ready.config;
+        let config = routed.ready.client_config();
         refuse_decoupled(config, UnaryEndpoint::Http)?;
         let message = match parsed {
             Some(message) => message,

@@ -23,6 +23,7 @@ use hanok_routing::{
     Arm, Decision, Reason, RequestFacts, RequestNumbers, RequestedVersion, Router, SequenceFact, ServedVersion,
 };
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 pub use arm_statistics::{ArmCounts, ArmStatistics};
@@ -51,8 +52,8 @@ pub struct Traffic {
     shadows: ShadowRunner,
     /// Header by which a proxy in front tells who was authenticated; in lower case.
     identity_header: Option<String>,
-    /// Writes metrics of whoever steers this runtime.
-    further_metrics: OnceLock<MetricsText>,
+    /// Write metrics of those above this runtime.
+    further_metrics: Mutex<Vec<MetricsText>>,
 }
 
 /// Writes families in Prometheus' text format.
@@ -131,7 +132,7 @@ impl Traffic {
             repository,
             arms: ArmStatistics::default(),
             observations: OnceLock::new(),
-            further_metrics: OnceLock::new(),
+            further_metrics: Mutex::default(),
         }
     }
 
@@ -148,16 +149,15 @@ impl Traffic {
         &self.router
     }
 
-    /// Has the metrics port show what `text` writes: families of whoever steers this runtime. Only the first is taken.
+    /// Has the metrics port show what `text` writes too: whole families that nobody else writes.
     pub fn add_metrics(&self, text: Arc<dyn Fn() -> String + Send + Sync>) {
-        if self.further_metrics.set(text).is_err() {
-            tracing::warn!("metrics of a second control plane are not shown");
-        }
+        self.further_metrics.lock().push(text);
     }
 
     /// What further families there are.
     pub(crate) fn further_metrics(&self) -> String {
-        self.further_metrics.get().map(|text| text()).unwrap_or_default()
+        let further = self.further_metrics.lock().clone();
+        further.iter().map(|text| text()).collect()
     }
 
     /// Counts by arm.
