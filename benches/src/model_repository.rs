@@ -38,6 +38,23 @@ impl ModelRepository {
         write(&self.folder.join(name).join("config.pbtxt"), &config)
     }
 
+    /// Adds an identity of the builtin backend over `inputs` FP32 inputs of one value, `f0` and so on; `settings` is appended
+    /// to its configuration.
+    pub(crate) fn add_many(&self, name: &str, inputs: usize, settings: &str) -> Result<(), Problem> {
+        let side = |side: &str, suffix: &str| -> String {
+            let tensor = |index| format!("{side} {{ name: \"f{index}{suffix}\" data_type: TYPE_FP32 dims: [ 1 ] }}\n");
+            (0..inputs).map(tensor).collect()
+        };
+        let config = format!(
+            "name: \"{name}\"\nbackend: \"builtin\"\nmax_batch_size: 64\n{}{}{}{settings}\n",
+            side("input", ""),
+            side("output", "_out"),
+            parameter("model", "identity"),
+        );
+        make(&self.folder.join(name).join("1"))?;
+        write(&self.folder.join(name).join("config.pbtxt"), &config)
+    }
+
     /// Adds a model of the builtin backend over one INT32.
     pub(crate) fn add_integers(&self, name: &str, kind: &str) -> Result<(), Problem> {
         let side = |side: &str, tensor: &str| {

@@ -63,6 +63,14 @@ impl RunningServer {
         Self::start("the server", command)
     }
 
+    /// Starts `hanok serve` with declared features.
+    pub(crate) fn featured(options: &Options, repository: &Path, declared: &Path) -> Result<Self, Problem> {
+        let mut command = Command::new(&options.hanok);
+        command.arg("serve").arg("--model-repository").arg(repository).arg("--features").arg(declared);
+        command.args(["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]);
+        Self::start("the server", command)
+    }
+
     /// Starts one of this program's own floors.
     pub(crate) fn floor(mode: &str) -> Result<Self, Problem> {
         let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
