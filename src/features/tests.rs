@@ -265,10 +265,8 @@ async fn what_does_not_fit_is_refused_when_the_model_is_loaded() {
         format!("{start}spec.features[1]: expected a feature that fits `INT32` of input `sky`, got `string`")
     );
     assert_eq!(
-        refused(&MODEL.replace(r#""sky""#, r#""skies""#)),
-        format!(
-            "{start}spec.features[1]: expected the name of an input of the model, got `sky`; did you mean `skies`?"
-        )
+        refused(&MODEL.replace(r#""sky""#, r#""skys""#)),
+        format!("{start}spec.features[1]: expected the name of an input of the model, got `sky`; did you mean `skys`?")
     );
     assert_eq!(
         refused(&MODEL.replace(r#""origin" data_type: TYPE_STRING"#, r#""origin" data_type: TYPE_FP32"#)),

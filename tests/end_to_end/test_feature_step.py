@@ -222,7 +222,9 @@ def test_faults_of_the_declarations_end_the_start_with_their_lines(repository, t
     declared = declare(tmp_path, features=FEATURES.replace("float32", "float33"))
     started = serve(with_features(repository), "--features", str(declared), wait=None)
     assert started.exit_code() == 1
-    assert f"{declared}:24: FeatureView/weather: spec.features[0].type: expected one of" in started.log()
+    text = declared.read_text()
+    line = text[: text.index("float33")].count("\n") + 1
+    assert f"{declared}:{line}: FeatureView/weather: spec.features[0].type: expected one of" in started.log()
 
 
 class Redis:

@@ -164,8 +164,11 @@ fn feature(json: &Json, path: &str, inherited: Option<Duration>, faults: &mut Fa
         "last_known" => Fallback::LastKnown(default),
         "missing" => {
             let floats = [ElementType::Float32, ElementType::Float64];
-            if data_type.is_some_and(|one| one.list || !floats.contains(&one.element)) {
-                faults.add(fields.at("fallback"), "expected a type with NaN (`float32`, `float64`) for `missing`");
+            if data_type.is_some_and(|one| !floats.contains(&one.element)) {
+                faults.add(
+                    fields.at("fallback"),
+                    "expected a type with NaN (`float32`, `float64`, lists of them) for `missing`",
+                );
             }
             Fallback::Missing
         }
