@@ -10,6 +10,10 @@ use hanok_tensor::{DataType, Shape};
 
 use crate::wire;
 
+/// Parameter of a model's configuration that names the feature service which fills some of its inputs. It is the
+/// server's: backends leave it alone.
+pub const FEATURE_SERVICE: &str = "feature_service";
+
 /// A validated, completed model configuration.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

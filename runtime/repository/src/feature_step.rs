@@ -7,10 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use hanok_backend::{InferenceRequest, Parameters, ServingError};
-use hanok_model_config::{ModelConfig, Scheduling};
-
-/// Parameter of a model's configuration that names the feature service which fills some of its inputs.
-pub const FEATURE_SERVICE: &str = "feature_service";
+use hanok_model_config::{FEATURE_SERVICE, ModelConfig, Scheduling};
 
 /// Knows the feature services. Called on loading threads; may block.
 pub trait FeatureSource: Debug + Send + Sync {

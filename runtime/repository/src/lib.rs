@@ -18,7 +18,7 @@ mod version_policy;
 mod warmup;
 
 pub use backend_registry::BackendRegistry;
-pub use feature_step::{FEATURE_SERVICE, FeatureSource, FeatureStep, FillFuture, FilledRequest};
+pub use feature_step::{FeatureSource, FeatureStep, FillFuture, FilledRequest};
 pub use layout::{FolderProblem, ModelFolder, ModelRoots};
 pub use lifecycle::{ControlMode, LoadRequest, ModelRepository, RepositorySettings};
 pub use load_gate::LoadGate;

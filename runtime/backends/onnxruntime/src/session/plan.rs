@@ -129,7 +129,8 @@ fn plan_from(
         session_entries.push((name, value));
     }
     let known = |name: &str| {
-        SESSION_ENTRIES.contains(&name)
+        name == hanok_model_config::FEATURE_SERVICE
+            || SESSION_ENTRIES.contains(&name)
             || RUN_ENTRIES.contains(&name)
             || [
                 "intra_op_thread_count",
