@@ -35,6 +35,17 @@ impl AliasExpectation {
     }
 }
 
+/// A change of a version's stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StageMove {
+    /// Where it goes.
+    pub to: Stage,
+    /// The stage that it must be in; `None`: whichever.
+    pub expected: Option<Stage>,
+    /// Archive the model's other versions in that stage, in the same transaction.
+    pub archive_others: bool,
+}
+
 impl Registry {
     /// Replaces a model's rule for one stage; one that wants nothing is removed. The model is made if need be. Versions stay in
     /// the stages that they are in.
@@ -62,21 +73,26 @@ impl Registry {
         })
     }
 
-    /// Brings a version to a stage. With `archive_others`, the other versions of that stage are archived in the same
-    /// transaction. A version that is there already stays, and nothing is logged.
+    /// Brings a version to a stage, if it is in the stage that the caller expects. A version that is there already stays, and
+    /// nothing is logged.
     ///
     /// # Errors
-    /// `NotFound`; `InvalidArgument`: there is no such transition; `FailedPrecondition`: the model's rules for the stage are
-    /// not met, or the version's files were evicted and the stage is one of use.
+    /// `NotFound`; `Conflict`: it is in another stage than expected; `InvalidArgument`: there is no such transition;
+    /// `FailedPrecondition`: the model's rules for the stage are not met, or the version's files were evicted and the stage
+    /// is one of use.
     pub fn promote(
         &self,
         meant: &VersionReference,
-        to: Stage,
-        archive_others: bool,
+        change: StageMove,
         actor: &Actor,
     ) -> Result<Version, RegistryError> {
+        let StageMove { to, expected, archive_others } = change;
         self.write(|transaction| {
             let version = rows::version(transaction, meant)?;
+            if let Some(expected) = expected.filter(|expected| *expected != version.stage) {
+                let (version, actual) = (version.name.to_string(), version.stage);
+                return Err(RegistryError::StageMoved { version, expected, actual });
+            }
             if version.stage != to {
                 check_promotion(transaction, &version, to)?;
                 move_stage(transaction, &version, to, actor)?;

@@ -88,6 +88,15 @@ pub enum RegistryError {
         /// Version found; `None`: it does not exist.
         actual: Option<u64>,
     },
+    /// The version is not in the stage that the caller expected.
+    StageMoved {
+        /// `MODEL/VERSION`.
+        version: String,
+        /// Stage expected.
+        expected: Stage,
+        /// Stage found.
+        actual: Stage,
+    },
     /// There is no way from one stage to the other.
     NoTransition {
         /// Stage that the version is in.
@@ -177,7 +186,7 @@ impl RegistryError {
             Self::Invalid { .. } | Self::NoTransition { .. } => ErrorCode::InvalidArgument,
             Self::NotFound { .. } => ErrorCode::NotFound,
             Self::AlreadyExists { .. } => ErrorCode::AlreadyExists,
-            Self::AliasMoved { .. } => ErrorCode::Conflict,
+            Self::AliasMoved { .. } | Self::StageMoved { .. } => ErrorCode::Conflict,
             Self::NotApproved { .. } | Self::Evicted { .. } => ErrorCode::FailedPrecondition,
             Self::LimitReached { .. } => ErrorCode::ResourceExhausted,
             Self::DigestMismatch { .. } => ErrorCode::DataLoss,
@@ -220,6 +229,9 @@ impl fmt::Display for RegistryError {
                 version(expected),
                 version(actual)
             ),
+            Self::StageMoved { version, expected, actual } => {
+                write!(formatter, "version `{version}` has moved: expected stage `{expected}`, found `{actual}`")
+            }
             Self::NoTransition { from, to } => {
                 write!(formatter, "stage: a version in stage `{from}` cannot go to `{to}`")
             }

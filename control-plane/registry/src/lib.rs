@@ -37,7 +37,7 @@ mod version;
 mod walk;
 
 pub use audit::{Action, LogRecord};
-pub use changes::AliasExpectation;
+pub use changes::{AliasExpectation, StageMove};
 pub use difference::{FactChange, FileChange, VersionDifference, difference};
 pub use digest::{Digest, DigestBuilder};
 pub use error::{ErrorCode, RegistryError, StorageFailure};

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use hanok_registry::{AliasExpectation, NewApproval, Stage, StageRule, Verdict, VersionReference};
+use hanok_registry::{AliasExpectation, NewApproval, Stage, StageMove, StageRule, Verdict, VersionReference};
 use serde_json::json;
 
 use super::look::policy_text;
@@ -19,6 +19,9 @@ pub(super) struct PromoteArguments {
     /// Archive the model's other versions in that stage, in the same step
     #[arg(long)]
     archive_others: bool,
+    /// The stage that it must be in now for this to happen
+    #[arg(long, value_name = "STAGE")]
+    expect: Option<Stage>,
 }
 
 /// Arguments of `hanok registry approve`.
@@ -78,7 +81,9 @@ pub(super) struct PolicyArguments {
 
 pub(super) fn promote(desk: &Desk, arguments: &PromoteArguments) -> Result<ExitCode, CommandError> {
     let actor = desk.actor()?;
-    let version = desk.registry.promote(&arguments.version, arguments.stage, arguments.archive_others, &actor)?;
+    let PromoteArguments { stage, archive_others, expect, .. } = *arguments;
+    let change = StageMove { to: stage, expected: expect, archive_others };
+    let version = desk.registry.promote(&arguments.version, change, &actor)?;
     desk.print(&version, || format!("{} is in stage {}\n", version.name, version.stage))
 }
 

@@ -11,6 +11,9 @@ use crate::controller::ControlError;
 use crate::declared::Problem as Fault;
 use crate::port::PortError;
 
+/// Most characters of a detail.
+const LONGEST_DETAIL: usize = 1_000;
+
 /// An error for a caller.
 #[derive(Clone, Debug)]
 pub(super) struct Problem {
@@ -23,7 +26,13 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>, action: &'static str) -> Self {
-        Self { status, code, detail: detail.into(), action, more: Vec::new() }
+        let mut detail = detail.into();
+        // It may hold what somebody sent, of any length.
+        if let Some((end, _)) = detail.char_indices().nth(LONGEST_DETAIL) {
+            detail.truncate(end);
+            detail.push_str("...");
+        }
+        Self { status, code, detail, action, more: Vec::new() }
     }
 
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {

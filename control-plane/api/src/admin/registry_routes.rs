@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hanok_registry::{
-    Actor, AliasExpectation, NewApproval, Registry, RegistryError, Stage, StageRule, Verdict, VersionName,
+    Actor, AliasExpectation, NewApproval, Registry, RegistryError, Stage, StageMove, StageRule, Verdict, VersionName,
     VersionReference, difference,
 };
 use hanok_state::{PAGE_RECORDS, Timestamp};
@@ -47,6 +47,7 @@ struct AliasBody {
 #[serde(deny_unknown_fields)]
 struct StageBody {
     stage: Stage,
+    expected: Option<Stage>,
     #[serde(default)]
     archive_others: bool,
 }
@@ -113,7 +114,7 @@ fn read(operation: RegistryOperation, request: &AdminRequest) -> Result<Call, Pr
             })
         }
         Do::ReadLog => {
-            let (model, after) = (request.parameter("model").map(str::to_owned), request.number("after", 0)?);
+            let (model, after) = (request.text_parameter("model")?, request.number("after", 0)?);
             let limit = usize::try_from(request.number("limit", 100)?).unwrap_or(usize::MAX);
             if limit == 0 || limit > PAGE_RECORDS {
                 return Err(Problem::bad_request(format!("limit: expected 1 to `{PAGE_RECORDS}`, got `{limit}`")));
@@ -138,7 +139,9 @@ fn change(operation: RegistryOperation, request: &AdminRequest, actor: Actor) ->
     Ok(match operation {
         Do::SetStage => {
             let (meant, body) = (version(request)?, request.body_json::<StageBody>()?);
-            Box::new(move |registry| Ok(json!(registry.promote(&meant, body.stage, body.archive_others, &actor)?)))
+            let StageBody { stage: to, expected, archive_others } = body;
+            let change = StageMove { to, expected, archive_others };
+            Box::new(move |registry| Ok(json!(registry.promote(&meant, change, &actor)?)))
         }
         Do::Approve => {
             let (meant, body) = (version(request)?, request.body_json::<ApprovalBody>()?);
@@ -196,7 +199,6 @@ fn version(request: &AdminRequest) -> Result<VersionReference, Problem> {
 
 /// The version that a query parameter names: `MODEL`, `MODEL/VERSION` or `MODEL@ALIAS`.
 fn reference(request: &AdminRequest, name: &str) -> Result<VersionReference, Problem> {
-    let text =
-        request.parameter(name).ok_or_else(|| Problem::bad_request(format!("expected the parameter `{name}`")))?;
-    Ok(text.parse()?)
+    let missing = || Problem::bad_request(format!("expected the parameter `{name}`"));
+    Ok(request.text_parameter(name)?.ok_or_else(missing)?.parse()?)
 }

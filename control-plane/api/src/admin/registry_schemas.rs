@@ -66,7 +66,11 @@ pub(super) fn schemas() -> Map<String, Value> {
             "expected": { "type": ["integer", "null"],
                 "description": "Where it must point now; null: it must not exist; absent: anywhere" },
         })),
-        "RegistryStage": object(&["stage"], json!({ "stage": stage, "archive_others": flag })),
+        "RegistryStage": object(&["stage"], json!({
+            "stage": stage, "archive_others": flag,
+            "expected": { "enum": hanok_registry::Stage::ALL.map(hanok_registry::Stage::as_str),
+                "description": "The stage that it must be in now; absent: whichever" },
+        })),
         "RegistryApproval": object(&["stage", "verdict"], decision),
         "RegistryRule": object(&[], json!({
             "approvals": number, "checks": { "type": "array", "items": text }, "four_eyes": flag,

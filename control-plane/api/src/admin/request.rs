@@ -57,12 +57,21 @@ impl AdminRequest {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The value of a query parameter, without percent-encoding: every one here is a number, a word or a flag.
+    /// The value of a query parameter, as it was sent: for numbers, words and flags.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         self.query.split('&').find_map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             (key == name).then_some(value)
         })
+    }
+
+    /// The value of a query parameter that is a text: `+` is a space, `%40` is `@`.
+    pub(super) fn text_parameter(&self, name: &str) -> Result<Option<String>, Problem> {
+        let Some(value) = self.parameter(name) else { return Ok(None) };
+        let value = value.replace('+', " ");
+        let text = percent_encoding::percent_decode_str(&value).decode_utf8();
+        let text = text.map_err(|_| Problem::bad_request(format!("{name}: expected percent-encoded UTF-8")))?;
+        Ok(Some(text.into_owned()))
     }
 
     /// Whether a flag is given: `?name`, `?name=true` or `?name=1`.

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use hanok_registry::{
-    Actor, LocalFiles, Origin, Registered, Registry, RegistryError, RegistrySettings, Version, VersionFacts,
-    VersionReference,
+    Actor, LocalFiles, Origin, Registered, Registry, RegistryError, RegistrySettings, Stage, StageMove, Version,
+    VersionFacts, VersionReference,
 };
 use hanok_state::Timestamp;
 use tempfile::TempDir;
@@ -50,6 +50,11 @@ impl Bench {
     pub(crate) fn version(&self, reference: &str) -> Version {
         self.registry.version(&meant(reference)).unwrap()
     }
+}
+
+/// To this stage, whichever the version is in.
+pub(crate) fn to(stage: Stage) -> StageMove {
+    StageMove { to: stage, expected: None, archive_others: false }
 }
 
 pub(crate) fn local(path: &Path) -> LocalFiles {

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hanok_registry::{
-    Action, AliasExpectation, ErrorCode, NewApproval, RegistryError, RegistrySettings, Stage, StageRule, Verdict,
+    Action, AliasExpectation, ErrorCode, NewApproval, RegistryError, RegistrySettings, Stage, StageMove, StageRule,
+    Verdict,
 };
 
-use crate::bench::{Bench, actor, meant};
+use crate::bench::{Bench, actor, meant, to};
 
 fn decision(stage: Stage, verdict: Verdict, checks: &[(&str, bool)]) -> NewApproval {
     let checks: BTreeMap<String, bool> = checks.iter().map(|(check, passed)| ((*check).to_owned(), *passed)).collect();
@@ -24,7 +25,7 @@ fn a_stage_with_a_rule_waits_for_approval() {
     let changes = bench.registry.log(Some("m"), 0, 100).unwrap();
     assert_eq!(changes.iter().map(|entry| entry.action).collect::<Vec<_>>(), [Action::ModelCreated, Action::PolicySet]);
     bench.pulled("m", 1, b"one", 2).unwrap();
-    let promote = |to, by: &str| bench.registry.promote(&meant("m/1"), to, false, &actor(by, 3));
+    let promote = |stage, by: &str| bench.registry.promote(&meant("m/1"), to(stage), &actor(by, 3));
     assert_eq!(promote(Stage::Staging, "ann").unwrap().stage, Stage::Staging);
     let refused = promote(Stage::Production, "ann").unwrap_err();
     assert_eq!(refused.code(), ErrorCode::FailedPrecondition);
@@ -67,7 +68,11 @@ fn others_are_archived_in_the_same_transaction() {
         bench.pulled("m", number, &number.to_le_bytes(), 1).unwrap();
     }
     let promote = |reference: &str, others| {
-        bench.registry.promote(&meant(reference), Stage::Production, others, &actor("ann", 2))
+        bench.registry.promote(
+            &meant(reference),
+            StageMove { archive_others: others, ..to(Stage::Production) },
+            &actor("ann", 2),
+        )
     };
     promote("m/1", false).unwrap();
     promote("m/2", false).unwrap();
@@ -77,6 +82,23 @@ fn others_are_archived_in_the_same_transaction() {
     let error = promote("m/1", false).unwrap_err();
     assert_eq!(error, RegistryError::NoTransition { from: Stage::Archived, to: Stage::Production });
     assert_eq!(error.to_string(), "stage: a version in stage `archived` cannot go to `production`");
+}
+
+#[test]
+fn a_stage_moves_by_compare_and_set() {
+    let bench = Bench::new(RegistrySettings::default());
+    bench.pulled("m", 1, b"one", 1).unwrap();
+    let move_from = |expected, stage| {
+        let change = StageMove { expected: Some(expected), ..to(stage) };
+        bench.registry.promote(&meant("m/1"), change, &actor("ann", 2))
+    };
+    assert_eq!(move_from(Stage::None, Stage::Staging).unwrap().stage, Stage::Staging);
+    let moved = move_from(Stage::None, Stage::Production).unwrap_err();
+    assert_eq!(moved.code(), ErrorCode::Conflict);
+    assert_eq!(moved.to_string(), "version `m/1` has moved: expected stage `none`, found `staging`");
+    assert_eq!(move_from(Stage::Staging, Stage::Archived).unwrap().stage, Stage::Archived);
+    // To where it is already, from elsewhere than expected: somebody else was there first.
+    assert_eq!(move_from(Stage::Staging, Stage::Archived).unwrap_err().code(), ErrorCode::Conflict);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use hanok_registry::{
     AliasExpectation, BlobProblem, CollectRequest, Digest, ErrorCode, RegistrySettings, Stage, VersionFacts, difference,
 };
 
-use crate::bench::{Bench, actor, at, files_below, meant};
+use crate::bench::{Bench, actor, at, files_below, meant, to};
 
 fn blob(bench: &Bench, bytes: &[u8]) -> std::path::PathBuf {
     let name = Digest::of(bytes).hex();
@@ -76,7 +76,7 @@ fn the_quota_evicts_what_was_not_used_for_longest_and_never_what_is_in_use() {
     let evicted = bench.registry.hold(&meant("m/1"), at(12)).unwrap_err();
     assert_eq!(evicted.code(), ErrorCode::FailedPrecondition);
     assert_eq!(evicted.to_string(), "the files of `m/1` were evicted; pull `mlflow://m/1` to have them again");
-    assert!(bench.registry.promote(&meant("m/1"), Stage::Production, false, &actor("ann", 12)).is_err());
+    assert!(bench.registry.promote(&meant("m/1"), to(Stage::Production), &actor("ann", 12)).is_err());
     // It comes back as what it was.
     drop(hold);
     let again = bench.pulled("m", 1, &content(1), 13).unwrap();

@@ -1,11 +1,11 @@
 //! Versions: numbering, content, facts, what is the same, what is refused.
 
 use hanok_registry::{
-    Action, Digest, ErrorCode, GitCommit, RegistrySettings, Signature, TensorSignature, TrainingData, VersionFacts,
-    VersionFilter, VersionName,
+    Action, Digest, ErrorCode, GitCommit, RegistrySettings, Signature, Stage, TensorSignature, TrainingData,
+    VersionFacts, VersionFilter, VersionName,
 };
 
-use crate::bench::{Bench, actor, files_below, local, meant, origin};
+use crate::bench::{Bench, actor, files_below, local, meant, origin, to};
 
 #[test]
 fn a_folder_becomes_a_version_with_its_facts() {
@@ -84,7 +84,7 @@ fn versions_are_found_by_what_they_were_made_of() {
         .register("m", &[("f", b"1")], &VersionFacts { training_data: data("s3://x"), ..VersionFacts::default() }, 1)
         .unwrap();
     bench.register("m", &[("f", b"2")], &VersionFacts { training_data: data("s3://y"), git, ..tagged }, 1).unwrap();
-    bench.registry.promote(&meant("m/2"), hanok_registry::Stage::Staging, false, &actor("ann", 2)).unwrap();
+    bench.registry.promote(&meant("m/2"), to(Stage::Staging), &actor("ann", 2)).unwrap();
     let found = |filter: &VersionFilter| -> Vec<u64> {
         let versions = bench.registry.versions(None).unwrap();
         versions.iter().filter(|version| filter.matches(version)).map(|version| version.name.number).collect()
