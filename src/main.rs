@@ -42,6 +42,8 @@ enum Command {
     Rollout(commands::rollout::RolloutArguments),
     /// Show the traffic table in force, or go back to the last good one
     Traffic(commands::rollout::TrafficArguments),
+    /// Show what is declared in a folder or on a Git branch beside what is in force, put it in force, or check a folder
+    Declared(commands::declared::DeclaredArguments),
     /// Register models and versions in the local registry; stages, approvals, aliases, lineage; check and tidy it
     Registry(commands::registry::RegistryArguments),
     /// Pin every model of a repository by digest and source in a lock file, or check a repository against one
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::Models(arguments) => on_one_thread(commands::models::run(arguments)),
         Command::Bench(arguments) => on_one_thread(commands::bench::run(arguments)),
         Command::Apply(arguments) => on_one_thread(commands::apply::run(arguments)),
+        Command::Declared(arguments) => on_one_thread(commands::declared::run(arguments)),
         Command::Rollback(arguments) => on_one_thread(commands::apply::run_rollback(arguments)),
         Command::Rollout(arguments) => on_one_thread(commands::rollout::run(arguments)),
         Command::Traffic(arguments) => on_one_thread(commands::rollout::run_traffic(arguments)),

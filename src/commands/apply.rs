@@ -106,7 +106,6 @@ fn show(answer: &Value, dry_run: bool, json: bool) -> Result<ExitCode, CommandEr
         return Ok(ExitCode::SUCCESS);
     }
     let plan = answer.get("plan").unwrap_or(answer);
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     for change in list(&plan["changes"]) {
         writeln!(out, "{} {} `{}`", word(&change["action"]), word(&change["kind"]), word(&change["name"]))?;
         for difference in list(&change["differences"]) {
@@ -136,7 +135,7 @@ fn show(answer: &Value, dry_run: bool, json: bool) -> Result<ExitCode, CommandEr
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_difference(out: &mut impl std::io::Write, difference: &Value) -> std::io::Result<()> {
+pub(super) fn write_difference(out: &mut impl std::io::Write, difference: &Value) -> std::io::Result<()> {
     let path = word(&difference["path"]);
     let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
     match (difference.get("before"), difference.get("after")) {
@@ -147,7 +146,12 @@ fn write_difference(out: &mut impl std::io::Write, difference: &Value) -> std::i
     }
 }
 
+/// The elements of an array; none of anything else.
+pub(super) fn list(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_default()
+}
+
 /// A text as it is, anything else as JSON.
-fn word(value: &Value) -> String {
+pub(super) fn word(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod bench;
+pub(crate) mod declared;
 pub(crate) mod doctor;
 pub(crate) mod error;
 pub(crate) mod features;

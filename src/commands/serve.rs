@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::CommandError;
 use crate::app;
+use crate::control::{LoadedHolds, open_registry};
 use crate::features::FeatureServices;
 use crate::locked_models::LockedModels;
 pub(crate) use crate::settings::ServeArguments;
@@ -86,7 +87,11 @@ async fn serve(
         shown(server.metrics)
     );
 
-    let control = crate::control::start(&arguments.control, &state).await?;
+    let registry = tokio::task::block_in_place(|| open_registry(arguments.control.registry.as_deref()))?;
+    let holds = registry.clone().map(|registry| LoadedHolds::start(registry, Arc::clone(&repository))).transpose();
+    let _holds =
+        holds.map_err(|error| CommandError::failed(format!("the holding thread could not be started: {error}")))?;
+    let control = crate::control::start(&arguments.control, &state, registry).await?;
     if let Some(control) = &control {
         tracing::info!("admin API at http://{}", control.address());
         if let Some(metrics) = control.metrics() {

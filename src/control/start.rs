@@ -2,21 +2,21 @@
 
 use std::hash::BuildHasher as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hanok_api::{
-    AdminSettings, ControlPlane, ControlSettings, LeaseSettings, RemoteRuntime, RemoteSettings, RunningControlPlane,
-    RunningRuntimeAdmin, RuntimeAdmin, RuntimePort, StartError,
+    AdminSettings, ControlPlane, ControlSettings, DeclaredSettings, LeaseSettings, RemoteRuntime, RemoteSettings,
+    RunningControlPlane, RunningRuntimeAdmin, RuntimeAdmin, RuntimePort, StartError,
 };
-use hanok_registry::{Registry, RegistrySettings};
+use hanok_registry::Registry;
 use hanok_server::ServerState;
 use hanok_state::{StateStore, StoreSettings};
 
 use super::LocalRuntime;
 use crate::commands::error::CommandError;
-use crate::settings::ControlFlags;
+use crate::settings::{ControlFlags, DEFAULT_STATE, DriftName};
 
 /// How long a replica that is gone keeps the others from acting.
 const LEASE_TERM: Duration = Duration::from_secs(10);
@@ -59,7 +59,11 @@ impl Control {
 }
 
 /// Starts the control plane, or the door for one elsewhere, where the flags ask for it.
-pub(crate) async fn start(flags: &ControlFlags, state: &ServerState) -> Result<Option<Control>, CommandError> {
+pub(crate) async fn start(
+    flags: &ControlFlags,
+    state: &ServerState,
+    registry: Option<Arc<Registry>>,
+) -> Result<Option<Control>, CommandError> {
     let Some(port) = flags.admin_port else { return Ok(None) };
     let admin = AdminSettings {
         listen: SocketAddr::new(flags.admin_address, port),
@@ -78,17 +82,27 @@ pub(crate) async fn start(flags: &ControlFlags, state: &ServerState) -> Result<O
     let shared = is_shared(&flags.state);
     let settings = ControlSettings {
         admin,
+        registry,
+        declared: declared(flags, shared),
         lease: shared.then(|| LeaseSettings { holder: replica_name(), term: LEASE_TERM }),
         ..ControlSettings::default()
     };
-    let (place, folder) = (flags.state.clone(), flags.registry.clone());
-    let opened =
-        tokio::task::spawn_blocking(move || Ok::<_, CommandError>((open(&place)?, open_registry(folder)?))).await;
-    let (store, registry) =
-        opened.map_err(|error| CommandError::failed(format!("opening the state ended early: {error}")))??;
-    let settings = ControlSettings { registry, ..settings };
+    let place = flags.state.clone();
+    let store = tokio::task::spawn_blocking(move || open(&place))
+        .await
+        .map_err(|error| CommandError::failed(format!("opening the state ended early: {error}")))??;
     let running = ControlPlane::start(settings, runtimes, store).await;
     running.map(|plane| Some(Control::Plane(plane))).map_err(|error| not_started(&error))
+}
+
+fn declared(flags: &ControlFlags, shared: bool) -> Option<DeclaredSettings> {
+    let state = Path::new(if shared { DEFAULT_STATE } else { &flags.state });
+    flags.declared.clone().map(|place| DeclaredSettings {
+        place,
+        poll: Duration::from_secs(flags.declared_poll_secs),
+        correct_drift: flags.declared_drift == DriftName::Correct,
+        beside: state.parent().unwrap_or(Path::new("")).join("declared"),
+    })
 }
 
 fn not_started(error: &StartError) -> CommandError {
@@ -117,11 +131,6 @@ fn open(place: &str) -> Result<StateStore, CommandError> {
         let place = if is_shared(place) { "the database" } else { place };
         CommandError::failed(format!("--state: `{place}` cannot be used: {error}{detail}"))
     })
-}
-
-fn open_registry(folder: Option<PathBuf>) -> Result<Option<Arc<Registry>>, CommandError> {
-    let open = |folder: PathBuf| Ok(Arc::new(Registry::open(&folder, RegistrySettings::default())?));
-    folder.map(open).transpose()
 }
 
 fn remotes(flags: &ControlFlags) -> Result<Vec<Arc<dyn RuntimePort>>, CommandError> {

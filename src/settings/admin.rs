@@ -3,9 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use hanok_api::DeclaredPlace;
 
 use crate::client::ServerAddress;
+
+/// Where the control plane keeps its state unless told otherwise.
+pub(crate) const DEFAULT_STATE: &str = ".hanok/state.sqlite";
 
 /// Where a control plane is.
 #[derive(Args, Clone, Debug)]
@@ -33,11 +37,27 @@ pub(crate) struct ControlFlags {
     #[arg(long, value_name = "FILE", env = "HANOK_ADMIN_TOKEN_FILE")]
     pub(crate) admin_token_file: Option<PathBuf>,
     /// Where the control plane keeps what must survive: a file (SQLite), or `postgres://...` for several replicas
-    #[arg(long, value_name = "PLACE", default_value = ".hanok/state.sqlite", env = "HANOK_STATE")]
+    #[arg(long, value_name = "PLACE", default_value = DEFAULT_STATE, env = "HANOK_STATE")]
     pub(crate) state: String,
-    /// Folder of the local registry, to be offered by the control plane
+    /// Folder of the local registry: the admin API offers it, and its versions that are loaded here are never evicted
     #[arg(long, value_name = "DIR", env = "HANOK_REGISTRY")]
     pub(crate) registry: Option<PathBuf>,
+    /// Bring and keep in force what is declared in this folder, or on a Git branch: git+https://HOST/PATH#BRANCH:FOLDER, or
+    /// the same over ssh, http or file
+    #[arg(
+        long,
+        value_name = "DIR|GIT-URL",
+        requires = "admin_port",
+        conflicts_with = "steered",
+        env = "HANOK_DECLARED"
+    )]
+    pub(crate) declared: Option<DeclaredPlace>,
+    /// Seconds between two looks at what is declared
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) declared_poll_secs: u64,
+    /// What becomes of a declared resource that somebody changed by hand
+    #[arg(long, value_name = "WHAT", default_value = "correct")]
+    pub(crate) declared_drift: DriftName,
     /// Start no control plane on the admin port, but let one elsewhere steer this runtime
     #[arg(long, requires = "admin_port", conflicts_with = "runtime")]
     pub(crate) steered: bool,
@@ -51,6 +71,15 @@ pub(crate) struct ControlFlags {
     /// File with the token for those runtimes
     #[arg(long, value_name = "FILE")]
     pub(crate) runtime_token_file: Option<PathBuf>,
+}
+
+/// What becomes of a declared resource that somebody changed by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DriftName {
+    /// It is set back at the next look
+    Correct,
+    /// It is told, and stays until the declaration changes or somebody runs `hanok declared sync`
+    Report,
 }
 
 /// The name of a header, in lower case.

@@ -10,7 +10,7 @@ mod serve;
 mod surroundings;
 mod value;
 
-pub(crate) use admin::{AdminFlags, ControlFlags};
+pub(crate) use admin::{AdminFlags, ControlFlags, DEFAULT_STATE, DriftName};
 pub(crate) use registry::{ActorFlag, OutputFormat, QuotaFlag, RegistryFlags};
 pub(crate) use serve::{LogFormatName, ProfileName, ServeArguments};
 pub(crate) use surroundings::Surroundings;

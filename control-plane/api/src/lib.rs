@@ -13,6 +13,7 @@ mod declared;
 mod metrics;
 mod plan;
 mod port;
+mod reconcile;
 mod settings;
 mod start;
 
@@ -28,5 +29,6 @@ pub use port::{
     RecordBatch, RemoteRuntime, RemoteSettings, RequestRecord, RetainedRecords, RuntimePort, RuntimeRecord,
     SHOWN_ELEMENTS, ShadowExample, ShadowQuery, ShadowRecord, ShadowView, TableInForce, TableOrder, VersionFacts,
 };
-pub use settings::{Clock, ControlSettings, LeaseSettings, system_clock};
+pub use reconcile::{DeclaredPlace, DeclaredProblem, FolderFault, GitBranch, LookFailure, check_declared_folder};
+pub use settings::{Clock, ControlSettings, DeclaredSettings, LeaseSettings, system_clock};
 pub use start::{ControlPlane, RunningControlPlane, StartError};

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::reconcile::{DeclaredState, DeclaredStatus};
+
 /// What the last tick found.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MetricsView {
@@ -45,7 +47,7 @@ impl MetricsBoard {
     }
 
     /// The text: names end in their unit, label values are escaped.
-    pub(crate) fn render(&self) -> String {
+    pub(crate) fn render(&self, declared: Option<&DeclaredStatus>) -> String {
         let view = Arc::clone(&self.shown.lock().unwrap_or_else(PoisonError::into_inner));
         let mut text = String::new();
         let mut family = |name: &str, kind: &str, help: &str, lines: Vec<(String, u64)>| {
@@ -84,6 +86,15 @@ impl MetricsBoard {
         family("hanok_control_failing", "gauge", "Whether the last tick failed.", one(view.failing.into()));
         let help = "Served requests that the join of outcomes had no room for.";
         family("hanok_control_served_refused_total", "counter", help, one(view.served_refused));
+        if let Some(declared) = declared {
+            let in_step = u64::from(declared.state == DeclaredState::InStep);
+            let help = "Whether what is declared elsewhere is in force.";
+            family("hanok_declared_in_step", "gauge", help, one(in_step));
+            let help = "Resources that differ from what is declared elsewhere.";
+            family("hanok_declared_differences", "gauge", help, one(declared.differences as u64));
+            let help = "Problems of what is declared elsewhere.";
+            family("hanok_declared_problems", "gauge", help, one(declared.problems.len() as u64));
+        }
         text
     }
 }

@@ -1,6 +1,7 @@
 //! Settings of a control plane, as values: nothing here reads a file, a clock or the environment.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,6 +9,7 @@ use hanok_registry::Registry;
 use hanok_state::Retention;
 
 use crate::admin::AdminSettings;
+use crate::reconcile::DeclaredPlace;
 
 /// Tells the time in milliseconds since the Unix epoch.
 #[derive(Clone)]
@@ -61,6 +63,8 @@ pub struct ControlSettings {
     pub lease: Option<LeaseSettings>,
     /// The registry that the admin port offers, if any.
     pub registry: Option<Arc<Registry>>,
+    /// Where what is to be in force is declared, if anywhere but in calls.
+    pub declared: Option<DeclaredSettings>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -76,9 +80,23 @@ impl Default for ControlSettings {
             retention: Retention { max_age_millis: 90 * 86_400_000, max_bytes: 1 << 30, max_unread: 1_000_000 },
             lease: None,
             registry: None,
+            declared: None,
             clock: system_clock(),
         }
     }
+}
+
+/// Where what is to be in force is declared.
+#[derive(Clone, Debug)]
+pub struct DeclaredSettings {
+    /// A folder, or a folder of a Git branch.
+    pub place: DeclaredPlace,
+    /// Time between two looks at it.
+    pub poll: Duration,
+    /// Set back what somebody changes by hand; else only tell.
+    pub correct_drift: bool,
+    /// Folder in which bare repositories may be made.
+    pub beside: PathBuf,
 }
 
 /// How replicas agree on the one that acts.

@@ -13,6 +13,7 @@ use crate::admin::{AdminServer, Offer};
 use crate::controller::{ControlThread, Controller};
 use crate::metrics::MetricsBoard;
 use crate::port::RuntimePort;
+use crate::reconcile::DeclaredThread;
 use crate::settings::ControlSettings;
 
 /// Why a control plane did not start.
@@ -57,6 +58,7 @@ pub struct ControlPlane;
 #[derive(Debug)]
 pub struct RunningControlPlane {
     server: AdminServer,
+    declared: Option<DeclaredThread>,
     thread: ControlThread,
     metrics: Arc<MetricsBoard>,
 }
@@ -77,11 +79,16 @@ impl ControlPlane {
         check(&settings, &runtimes)?;
         let server = AdminServer::bind(&settings.admin).await?;
         let metrics = Arc::new(MetricsBoard::default());
-        let (clock, registry) = (settings.clock.clone(), settings.registry.clone());
+        let (clock, registry, declared) =
+            (settings.clock.clone(), settings.registry.clone(), settings.declared.clone());
         let controller = Controller::load(settings, runtimes.clone(), store.clone(), Arc::clone(&metrics)).await?;
         let thread = ControlThread::start(controller, &Handle::current())?;
-        let server = server.serve(Offer::control_plane(thread.handle(), store, runtimes, registry, clock));
-        Ok(RunningControlPlane { server, thread, metrics })
+        let declared = declared
+            .map(|settings| DeclaredThread::start(settings, thread.handle(), clock.clone(), &Handle::current()));
+        let declared = declared.transpose()?;
+        let handle = declared.as_ref().map(DeclaredThread::handle);
+        let offer = Offer::control_plane(thread.handle(), store, runtimes, registry, handle, clock);
+        Ok(RunningControlPlane { server: server.serve(offer), declared, thread, metrics })
     }
 }
 
@@ -96,14 +103,15 @@ impl RunningControlPlane {
     /// wait: it is what the last tick found.
     #[must_use]
     pub fn render_metrics(&self) -> String {
-        self.metrics.render()
+        (self.metrics_renderer())()
     }
 
     /// What renders the metrics, for those who outlive a borrow of this.
     #[must_use]
     pub fn metrics_renderer(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
         let board = Arc::clone(&self.metrics);
-        Arc::new(move || board.render())
+        let declared = self.declared.as_ref().map(DeclaredThread::handle);
+        Arc::new(move || board.render(declared.as_ref().map(|declared| declared.status()).as_deref()))
     }
 
     /// Looks at the runtimes now, whatever the time, and returns when everything that follows is durable and offered to
@@ -115,6 +123,9 @@ impl RunningControlPlane {
     /// Stops taking calls, checkpoints what is in memory, and joins the thread. The runtimes keep their table.
     pub async fn stop(self) {
         self.server.stop().await;
+        if let Some(declared) = self.declared {
+            declared.stop().await;
+        }
         self.thread.stop().await;
     }
 }

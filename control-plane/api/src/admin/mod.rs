@@ -6,6 +6,7 @@
 //! Invariants: nothing is read of a caller who is not let in; every body, wait and number of connections is bounded.
 
 mod control_routes;
+mod declared_routes;
 mod journal_routes;
 mod openapi;
 mod outcome_routes;

@@ -47,12 +47,13 @@ fn operation(route: &Route) -> Value {
     let described = |place: &str, (name, kind, text): &(&str, &str, &str)| json!({ "name": name, "in": place, "description": text, "schema": { "type": kind } });
     parameters.extend(query.iter().map(|input| described("query", input)));
     parameters.extend(headers.iter().map(|input| described("header", input)));
+    let status = if route.operation == Operation::LookAtDeclared { "202" } else { "200" };
     let mut document = json!({
         "operationId": operation_id(route),
         "summary": route.summary,
         "parameters": parameters,
         "responses": {
-            "200": { "description": "Done", "content": answer_content(route.operation) },
+            status: { "description": "Done", "content": answer_content(route.operation) },
             "default": { "$ref": "#/components/responses/Problem" },
         },
     });
@@ -96,6 +97,7 @@ fn inputs(operation: Operation) -> (Vec<Input>, Vec<Input>) {
             let after = ("after", "integer", "Read behind this sequence");
             (vec![after, ("cursor", "string", "Read behind the place of this reader"), LIMIT], Vec::new())
         }
+        Operation::SyncDeclared => (Vec::new(), vec![AUTHOR]),
         Operation::Registry(asked) => {
             let (query, changes) = registry_schemas::parameters(asked);
             (query, if changes { vec![AUTHOR] } else { Vec::new() })

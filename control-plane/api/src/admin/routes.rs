@@ -10,9 +10,10 @@ use http::{Method, StatusCode};
 use super::problem::Problem;
 use super::registry_routes::{self, RegistryOperation};
 use super::request::{AdminRequest, Answer};
-use super::{control_routes, journal_routes, openapi, outcome_routes, runtime_routes, shadow_routes};
+use super::{control_routes, declared_routes, journal_routes, openapi, outcome_routes, runtime_routes, shadow_routes};
 use crate::controller::ControlHandle;
 use crate::port::RuntimePort;
+use crate::reconcile::DeclaredHandle;
 use crate::settings::Clock;
 
 /// What a server offers.
@@ -29,6 +30,7 @@ pub(crate) struct ControlOffer {
     pub(super) store: StateStore,
     pub(super) runtimes: Vec<Arc<dyn RuntimePort>>,
     pub(super) registry: Option<Arc<Registry>>,
+    pub(super) declared: Option<DeclaredHandle>,
     pub(super) clock: Clock,
 }
 
@@ -38,9 +40,10 @@ impl Offer {
         store: StateStore,
         runtimes: Vec<Arc<dyn RuntimePort>>,
         registry: Option<Arc<Registry>>,
+        declared: Option<DeclaredHandle>,
         clock: Clock,
     ) -> Self {
-        Self { control: Some(ControlOffer { handle, store, runtimes, registry, clock }), runtime: None }
+        Self { control: Some(ControlOffer { handle, store, runtimes, registry, declared, clock }), runtime: None }
     }
 
     pub(crate) fn runtime(runtime: Arc<dyn RuntimePort>) -> Self {
@@ -74,6 +77,9 @@ pub(super) enum Operation {
     AdvanceCursor,
     RemoveCursor,
     Registry(RegistryOperation),
+    GetDeclared,
+    LookAtDeclared,
+    SyncDeclared,
     GetStatus,
     GetOpenApi,
     GetRuntimeTable,
@@ -103,7 +109,7 @@ use Operation as Do;
 use RegistryOperation as Ask;
 
 /// Every route.
-pub(super) const ROUTES: [Route; 47] = [
+pub(super) const ROUTES: [Route; 50] = [
     route(Method::POST, "/v1/apply", Do::Apply, "Plans and applies declared resources"),
     route(Method::GET, "/v1/resources", Do::ListResources, "Lists declared resources"),
     route(Method::GET, "/v1/resources/{kind}", Do::ListResourcesOfKind, "Lists declared resources of a kind"),
@@ -187,6 +193,14 @@ pub(super) const ROUTES: [Route; 47] = [
     ),
     route(Method::GET, "/v1/registry/diff", Do::Registry(Ask::Compare), "Tells what differs between two versions"),
     route(Method::GET, "/v1/registry/log", Do::Registry(Ask::ReadLog), "Tells who changed what in the registry"),
+    route(Method::GET, "/v1/declared", Do::GetDeclared, "Shows what is declared elsewhere beside what is in force"),
+    route(Method::POST, "/v1/declared/look", Do::LookAtDeclared, "Looks soon at the place of declarations"),
+    route(
+        Method::POST,
+        "/v1/declared/sync",
+        Do::SyncDeclared,
+        "Puts what is declared in force now, and ends a held table",
+    ),
     route(Method::GET, "/v1/status", Do::GetStatus, "Gives the state of the control plane and its runtimes"),
     route(Method::GET, "/v1/openapi.json", Do::GetOpenApi, "Gives this document"),
     route(Method::GET, "/v1/runtime/table", Do::GetRuntimeTable, "Gives the table that this runtime goes by"),
@@ -264,6 +278,9 @@ pub(super) async fn dispatch(offer: &Offer, operation: Operation, request: &Admi
         Do::RegisterCursor => journal_routes::register(control()?, request).await,
         Do::AdvanceCursor => journal_routes::advance(control()?, request).await,
         Do::RemoveCursor => journal_routes::remove(control()?, request).await,
+        Do::GetDeclared => declared_routes::status(control()?, request).await,
+        Do::LookAtDeclared => declared_routes::look(control()?, request),
+        Do::SyncDeclared => declared_routes::sync(control()?, request).await,
         Do::Registry(operation) => registry_routes::answer(control()?, operation, request).await,
         Do::GetOpenApi => {
             request.only_parameters(&[])?;

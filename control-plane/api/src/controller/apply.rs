@@ -10,10 +10,12 @@ use super::error::ControlError;
 use super::events;
 use super::judge::{Beginning, Judge, JudgeKey, StoredBody, machine_kind};
 use super::load::set_at;
+use super::reconciling::RECORD;
 use super::state::{Controller, DECLARED, overlays};
 use crate::declared::{Declared, DeclaredSet, Problem, ResourceKind, Spec};
 use crate::plan::{Action, Plan, StoredTable, derive};
 use crate::port::ModelFacts;
+use crate::reconcile::{DeclaredOrigin, DeclaredRecord};
 
 /// Most resources that may change at once: with their machines and records they fit one transaction.
 const MOST_CHANGES: usize = 300;
@@ -25,6 +27,19 @@ pub(crate) enum ApplySource {
     Declared { resources: Vec<Declared>, prune: bool },
     /// What an earlier revision held.
     Revision(u64),
+    /// What the place of declarations holds, in place of what it held before.
+    Reconciled(Box<Reconciliation>),
+}
+
+/// What a place of declarations holds, and why it is put in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Reconciliation {
+    pub(crate) resources: Vec<Declared>,
+    pub(crate) origin: DeclaredOrigin,
+    /// `declared`, `commit`, `drift` or `order`.
+    pub(crate) cause: &'static str,
+    /// Who ordered it, if anybody: only then it may end what the kill switch did.
+    pub(crate) ordered_by: Option<String>,
 }
 
 /// A call.
@@ -50,6 +65,8 @@ struct Staged {
     begun: Vec<Judge>,
     /// Judges that go, with the versions of their machines.
     gone: Vec<(JudgeKey, MachineVersion)>,
+    /// The record of the place of declarations, and the version of the one before.
+    record: Option<(DeclaredRecord, MachineVersion)>,
 }
 
 impl Controller {
@@ -87,18 +104,32 @@ impl Controller {
     }
 
     async fn stage(&mut self, request: &ApplyRequest) -> Result<Staged, ControlError> {
-        let (set, documents) = match &request.source {
+        let mut before = None;
+        let (set, resources) = match &request.source {
             ApplySource::Declared { resources, prune } => {
-                let documents: BTreeMap<JudgeKey, usize> = resources
-                    .iter()
-                    .enumerate()
-                    .map(|(index, declared)| ((declared.spec.kind(), declared.name.clone()), index))
-                    .collect();
                 let given = DeclaredSet::new(resources.iter().cloned());
-                (self.declared.set.merged(&given, *prune), documents)
+                (self.declared.set.merged(&given, *prune), resources.as_slice())
             }
-            ApplySource::Revision(revision) => (set_at(&self.store, Revision(*revision)).await?, BTreeMap::new()),
+            ApplySource::Revision(revision) => {
+                (set_at(&self.store, Revision(*revision)).await?, <&[Declared]>::default())
+            }
+            ApplySource::Reconciled(reconciliation) => {
+                if self.traffic.held && reconciliation.ordered_by.is_none() {
+                    let reason = "traffic is held at the last good table since the kill switch; \
+                                  `hanok declared sync` ends that";
+                    return Err(ControlError::Refused(reason.to_owned()));
+                }
+                before = self.declared_record().await?;
+                let owned = before.as_ref().map(|(record, _)| record.owned.clone()).unwrap_or_default();
+                let given = DeclaredSet::new(reconciliation.resources.iter().cloned());
+                (self.declared.set.reconciled(&given, &owned), reconciliation.resources.as_slice())
+            }
         };
+        let documents: BTreeMap<JudgeKey, usize> = resources
+            .iter()
+            .enumerate()
+            .map(|(index, declared)| ((declared.spec.kind(), declared.name.clone()), index))
+            .collect();
         let document = |kind, name: &str| documents.get(&(kind, name.to_owned())).copied();
         let mut problems = set.problems(document);
         let blank = self.traffic.is_like(&StoredTable::default());
@@ -128,8 +159,15 @@ impl Controller {
         let mut plan = Plan::new(self.declared.revision, (&self.declared.set, &set), (&self.traffic, after), &facts);
         warnings.append(&mut plan.warnings);
         warnings.extend(self.weights_kept(&set, &judges));
+        let record = match &request.source {
+            ApplySource::Reconciled(reconciliation) => self.record_after(reconciliation, &plan, before),
+            ApplySource::Declared { .. } | ApplySource::Revision(_) => {
+                warnings.extend(self.declared_elsewhere(&plan.changes).await?);
+                None
+            }
+        };
         plan.warnings = warnings;
-        Ok(Staged { set, plan, table, begun, gone })
+        Ok(Staged { set, plan, table, begun, gone, record })
     }
 
     /// What may not change while a judge moves traffic.
@@ -218,6 +256,25 @@ impl Controller {
         (begun, gone)
     }
 
+    /// The record of the place of declarations, where it is not what it was.
+    fn record_after(
+        &self,
+        reconciliation: &Reconciliation,
+        plan: &Plan,
+        before: Option<(DeclaredRecord, MachineVersion)>,
+    ) -> Option<(DeclaredRecord, MachineVersion)> {
+        let record = DeclaredRecord {
+            origin: reconciliation.origin.clone(),
+            owned: DeclaredSet::new(reconciliation.resources.iter().cloned()).keys(),
+            revision: self.declared.revision.0 + u64::from(!plan.changes.is_empty()),
+        };
+        match before {
+            Some((known, _)) if known == record => None,
+            Some((_, version)) => Some((record, version)),
+            None => Some((record, MachineVersion::NONE)),
+        }
+    }
+
     fn changed_in_after(&self, plan: &Plan) -> BTreeMap<JudgeKey, u64> {
         let mut changed_in = self.declared.changed_in.clone();
         for change in &plan.changes {
@@ -282,13 +339,13 @@ impl Controller {
                 expected: MachineVersion::NONE,
                 state: Some(json!({ "digest": request.digest, "answer": answer })),
             });
-        } else if !changed {
+        } else if !changed && staged.record.is_none() {
             return Ok(answer);
         }
         if changes {
             let edit = match &request.source {
                 ApplySource::Revision(revision) => Edit::Restore(Revision(*revision)),
-                ApplySource::Declared { .. } => Edit::Change(resource_edits(&staged)),
+                ApplySource::Declared { .. } | ApplySource::Reconciled(_) => Edit::Change(resource_edits(&staged)),
             };
             let (collection, author) = (DECLARED.to_owned(), request.author.clone());
             transaction.resources.push(ResourceWrite { collection, expected: present, author, edit });
@@ -298,7 +355,25 @@ impl Controller {
                 .iter()
                 .map(|change| json!({ "kind": change.kind, "name": change.name, "action": change.action }));
             let summary = summary.collect::<Vec<Value>>();
-            transaction.events.push(events::applied(revision, &request.author, &summary, self.timestamp()));
+            let from = match &request.source {
+                ApplySource::Reconciled(reconciliation) => Some(&**reconciliation),
+                ApplySource::Declared { .. } | ApplySource::Revision(_) => None,
+            };
+            transaction.events.push(events::applied(
+                revision,
+                (request.author.as_str(), from),
+                &summary,
+                self.timestamp(),
+            ));
+        }
+        if let Some((record, expected)) = &staged.record {
+            let (kind, name) = RECORD;
+            transaction.machines.push(MachineWrite {
+                kind: kind.to_owned(),
+                name: name.to_owned(),
+                expected: *expected,
+                state: serde_json::to_value(record).ok(),
+            });
         }
         for judge in &staged.begun {
             transaction.machines.push(MachineWrite {

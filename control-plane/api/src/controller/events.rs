@@ -6,18 +6,29 @@ use hanok_rollout::Decision;
 use hanok_state::{CloudEvent, Timestamp};
 use serde_json::{Value, json};
 
+use super::apply::Reconciliation;
 use super::judge::Judge;
 use crate::port::HealthRecord;
 
 /// Resources were applied or restored.
-pub(super) fn applied(revision: u64, author: &str, summary: &[Value], now: Timestamp) -> CloudEvent {
+pub(super) fn applied(
+    revision: u64,
+    (author, from): (&str, Option<&Reconciliation>),
+    summary: &[Value],
+    now: Timestamp,
+) -> CloudEvent {
+    let mut data = json!({ "revision": revision, "author": author, "changes": summary });
+    if let (Some(from), Some(members)) = (from, data.as_object_mut()) {
+        let source = json!({ "cause": from.cause, "origin": from.origin, "ordered_by": from.ordered_by });
+        members.insert("source".to_owned(), source);
+    }
     CloudEvent {
         id: format!("revision/{revision}"),
         source: "/hanok/resources".to_owned(),
         event_type: "io.hanok.resources.applied".to_owned(),
         subject: Some(format!("revision {revision}")),
         time: now,
-        data: Some(json!({ "revision": revision, "author": author, "changes": summary })),
+        data: Some(data),
     }
 }
 

@@ -15,6 +15,7 @@ mod leadership;
 mod link;
 mod load;
 mod orders;
+mod reconciling;
 mod state;
 mod thread;
 mod tick;
@@ -22,8 +23,9 @@ mod unit_segment;
 mod verdicts;
 mod views;
 
-pub(crate) use apply::{ApplyRequest, ApplySource};
+pub(crate) use apply::{ApplyRequest, ApplySource, Reconciliation};
 pub(crate) use error::ControlError;
+pub(crate) use reconciling::Compared;
 pub(crate) use state::Controller;
 pub(crate) use thread::{ControlHandle, ControlThread};
 pub(crate) use views::View;

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use hanok_rollout::rollout::Command as RolloutCommand;
+use hanok_state::CloudEvent;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -14,8 +15,10 @@ use tokio::time::MissedTickBehavior;
 
 use super::apply::ApplyRequest;
 use super::error::ControlError;
+use super::reconciling::Compared;
 use super::state::Controller;
 use super::views::View;
+use crate::declared::Declared;
 use crate::start::StartError;
 
 /// Most calls that wait.
@@ -29,6 +32,8 @@ enum Call {
     KillSwitch(String, Reply<Value>),
     Order(String, RolloutCommand, String, Reply<Value>),
     View(View, Reply<Value>),
+    Compare(Vec<Declared>, Reply<Compared>),
+    Note(Box<CloudEvent>, Reply<()>),
     Tick(Reply<()>),
     Stop(Reply<()>),
 }
@@ -74,6 +79,14 @@ impl ControlHandle {
 
     pub(crate) async fn view(&self, view: View) -> Result<Value, ControlError> {
         self.call(|reply| Call::View(view, reply)).await
+    }
+
+    pub(crate) async fn compare(&self, resources: Vec<Declared>) -> Result<Compared, ControlError> {
+        self.call(|reply| Call::Compare(resources, reply)).await
+    }
+
+    pub(crate) async fn note(&self, event: CloudEvent) -> Result<(), ControlError> {
+        self.call(|reply| Call::Note(Box::new(event), reply)).await
     }
 
     pub(crate) async fn tick(&self) {
@@ -134,6 +147,8 @@ async fn run(mut controller: Controller, mut waiting: mpsc::Receiver<Call>) {
                 drop(reply.send(controller.order(&name, order, &author).await));
             }
             Some(Call::View(view, reply)) => drop(reply.send(controller.view(view).await)),
+            Some(Call::Compare(resources, reply)) => drop(reply.send(controller.compare(resources).await)),
+            Some(Call::Note(event, reply)) => drop(reply.send(controller.note(*event).await)),
             Some(Call::Tick(reply)) => {
                 controller.tick().await;
                 drop(reply.send(Ok(())));

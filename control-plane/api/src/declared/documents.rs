@@ -42,6 +42,11 @@ struct Metadata {
 /// # Errors
 /// Every problem that can be told: of a text that is no YAML only the first fault of its form.
 pub fn read_declarations(text: &str, is_json: bool) -> Result<Vec<Declared>, Vec<Problem>> {
+    Ok(read_documents(text, is_json)?.into_iter().map(|(_, declared)| declared).collect())
+}
+
+/// The same, with the index of each resource's document.
+pub(crate) fn read_documents(text: &str, is_json: bool) -> Result<Vec<(usize, Declared)>, Vec<Problem>> {
     if text.len() > LARGEST_DECLARATION_BYTES {
         let message = format!("expected at most `{LARGEST_DECLARATION_BYTES}` bytes, got `{}`", text.len());
         return Err(vec![whole(None, message)]);
@@ -76,7 +81,7 @@ pub fn read_declarations(text: &str, is_json: bool) -> Result<Vec<Declared>, Vec
             Err(found) => problems.extend(found),
         }
     }
-    if problems.is_empty() { Ok(declared.into_iter().map(|(_, resource)| resource).collect()) } else { Err(problems) }
+    if problems.is_empty() { Ok(declared) } else { Err(problems) }
 }
 
 fn whole(document: Option<usize>, message: String) -> Problem {

@@ -19,7 +19,8 @@ pub use judges::{
 };
 pub use percent::Percent;
 pub use problem::Problem;
+pub(crate) use set::ResourceKey;
 pub use set::{Declared, DeclaredSet, ResourceKind, Spec};
 pub use traffic::{ShadowCompare, ShadowSpec, TrafficArm, TrafficSpec};
 
-pub(crate) use documents::parse_resource;
+pub(crate) use documents::{parse_resource, read_documents};

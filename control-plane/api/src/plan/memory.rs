@@ -39,7 +39,7 @@ pub struct ArmMemory {
 }
 
 /// The estimate for `after` over the runtimes that answered, and warnings about what they do not have.
-pub(super) fn estimate(after: &StoredTable, facts: &[(String, Vec<ModelFacts>)]) -> (MemoryEstimate, Vec<String>) {
+pub(crate) fn estimate(after: &StoredTable, facts: &[(String, Vec<ModelFacts>)]) -> (MemoryEstimate, Vec<String>) {
     let mut estimate = MemoryEstimate::default();
     let mut warnings = Vec::new();
     for (runtime, models) in facts {

@@ -14,6 +14,7 @@ use crate::declared::{Declared, DeclaredSet, ResourceKind};
 use crate::port::ModelFacts;
 
 pub use difference::{Difference, differences};
+pub(crate) use memory::estimate;
 pub use memory::{ArmMemory, MemoryEstimate};
 pub(crate) use table::{StoredTable, WeightOverlays, derive, pair_weights};
 
@@ -82,7 +83,8 @@ impl Plan {
     }
 }
 
-fn resource_changes(current: &DeclaredSet, next: &DeclaredSet) -> Vec<ResourceChange> {
+/// What differs between two sets, by kind and name.
+pub(crate) fn resource_changes(current: &DeclaredSet, next: &DeclaredSet) -> Vec<ResourceChange> {
     let document = |set: &DeclaredSet, kind, name: &str| {
         let spec = set.get(kind, name)?.clone();
         Some(Declared { name: name.to_owned(), spec }.document())

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hanok_api::{AdminSettings, Clock, ControlPlane, ControlSettings, RunningControlPlane, RuntimePort};
+use hanok_api::{
+    AdminSettings, Clock, ControlPlane, ControlSettings, DeclaredPlace, DeclaredSettings, RunningControlPlane,
+    RuntimePort,
+};
 use hanok_registry::{Registry, RegistrySettings};
 use hanok_state::{StateStore, StoreSettings};
 use serde_json::Value;
@@ -20,6 +23,9 @@ pub(crate) struct Bench {
     pub(crate) runtime: Arc<RouterRuntime>,
     pub(crate) plane: Option<RunningControlPlane>,
     pub(crate) now: Arc<AtomicU64>,
+    /// Where it looks for declarations when it is told to; a folder that does not exist unless a test makes it.
+    pub(crate) place: Option<DeclaredPlace>,
+    pub(crate) correct_drift: bool,
     folder: tempfile::TempDir,
     others: Vec<Arc<dyn RuntimePort>>,
     store: Option<StateStore>,
@@ -35,6 +41,8 @@ impl Bench {
             runtime: RouterRuntime::new("local", 1),
             plane: None,
             now: Arc::new(AtomicU64::new(START)),
+            place: None,
+            correct_drift: true,
             folder: tempfile::tempdir().unwrap(),
             others,
             store: None,
@@ -47,6 +55,10 @@ impl Bench {
         self.folder.path().join("registry")
     }
 
+    pub(crate) fn declared_folder(&self) -> std::path::PathBuf {
+        self.folder.path().join("declared")
+    }
+
     pub(crate) fn settings(&self) -> ControlSettings {
         let now = Arc::clone(&self.now);
         ControlSettings {
@@ -56,6 +68,13 @@ impl Bench {
             checkpoint: Duration::from_millis(500),
             patience: Duration::from_secs(5),
             registry: Some(Arc::new(Registry::open(&self.registry_folder(), RegistrySettings::default()).unwrap())),
+            declared: Some(DeclaredSettings {
+                place: self.place.clone().unwrap_or_else(|| DeclaredPlace::Folder(self.declared_folder())),
+                // Only `look` and `sync` look.
+                poll: Duration::from_secs(86_400),
+                correct_drift: self.correct_drift,
+                beside: self.folder.path().join("bare"),
+            }),
             clock: Clock::new(move || now.load(Ordering::SeqCst)),
             ..ControlSettings::default()
         }

@@ -5,6 +5,7 @@
 mod admin_port;
 mod applying;
 mod bench;
+mod declared;
 mod fleet;
 mod http_client;
 mod judging;
