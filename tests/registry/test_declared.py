@@ -112,7 +112,7 @@ def test_drift_is_shown_and_set_back(start, tmp_path):
     assert any("is declared in" in warning for warning in warnings), warnings
     await_state(server, "drifted")
     shown = server.cli("declared", check=False)
-    assert shown.returncode == 1 and "~ spec.arms[0].weight: 40.0 -> 90.0" in shown.stdout, shown.stdout
+    assert shown.returncode == 1 and "~ spec.arms[0].weight: 40 -> 90" in shown.stdout, shown.stdout
     assert canary_weight(server) == 6000
     assert server.cli("declared", "sync").returncode == 0
     assert canary_weight(server) == 1000
