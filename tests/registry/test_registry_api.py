@@ -168,9 +168,12 @@ def test_bad_input_is_refused_by_code_and_nothing_changes(hanok, offered):
     for body in (b"", b"null", b"[]", b"{", b'"\xff"', b"[" * 20_000, b'{"version": 1, "version": 2}'):
         answer = offered.server.administer("PUT", alias, body)
         assert answer.status == 400 and len(answer.body) < 4096, (body[:20], answer)
-    assert offered.server.administer("PUT", alias, b" " * (9 << 20)).status == 413
-    # A name that fits into no head is refused before anything is read of it.
-    assert offered.server.administer("GET", f"{MODELS}/{long}").status in (414, 431)
+    assert offered.server.administer("PUT", alias, b" " * ((8 << 20) + 1)).status == 413
+    # A name that fits into no head is refused, or cut off, before all of it was read.
+    try:
+        assert offered.server.administer("GET", f"{MODELS}/{long}").status in (414, 431)
+    except ConnectionError:
+        pass
     assert hanok.json("log")["records"] == before
     assert offered.server.get("/v2/health/ready").status == 200
 
