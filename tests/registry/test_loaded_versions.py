@@ -8,15 +8,15 @@ IDENTITY = {"model": "identity", "number": 1}
 
 def collect(hanok, *flags: str) -> list[dict]:
     """Makes room down to one byte: what was evicted."""
-    return hanok.json("gc", "--quota", "1", *flags)["evicted"]
+    return hanok.json("gc", "--quota", "1", *flags)["collected"]["evicted"]
 
 
 def test_what_a_server_has_loaded_is_not_evicted(hanok, repository):
-    hanok.write("f/note.txt", "1")
+    hanok.write("f/note.txt", "the files of one version")
     source = hanok.folder / "f"
     for name in ("identity", "other"):
         hanok.text("add", name, source, "--origin", f"mlflow://{name}@champion", "--pinned", f"mlflow://{name}/1")
-        hanok.write("f/note.txt", "2")
+        hanok.write("f/note.txt", "the files of another")
     repository.add("identity", inputs=[("INPUT0", "INT32", [1])], versions=())
     hanok.run("registry", "export", "identity/1", "--model-repository", repository.path)
     server = HanokServer(repository, "--registry", str(hanok.registry), "--model-control-mode", "explicit", "--load-model", "*")
@@ -36,7 +36,7 @@ def test_what_a_server_has_loaded_is_not_evicted(hanok, repository):
 
 
 def test_a_killed_server_holds_nothing(hanok, repository):
-    hanok.write("f/note.txt", "1")
+    hanok.write("f/note.txt", "the files of one version")
     hanok.text("add", "identity", hanok.folder / "f", "--origin", "mlflow://identity@champion", "--pinned", "mlflow://identity/1")
     repository.add("identity", inputs=[("INPUT0", "INT32", [1])], versions=())
     hanok.run("registry", "export", "identity/1", "--model-repository", repository.path)
