@@ -8,7 +8,7 @@ use hanok_model_config::ModelConfig;
 use hanok_tensor::{BytesElements, DataType, Shape};
 use smallvec::SmallVec;
 
-use crate::{InferenceRequest, InferenceResponse, OutputTensor, ServingError};
+use crate::{DeviceTimes, InferenceRequest, InferenceResponse, OutputTensor, RegionSlice, ServingError};
 
 /// Where the responses of one request go.
 pub trait ResponseSink: Send {
@@ -28,8 +28,18 @@ pub struct BatchInput<'a> {
     /// All dimensions; the first is the sum of the members' rows when the model batches.
     pub shape: Shape,
     /// The bytes of all members, in order. The start is aligned to 64 bytes when several members were gathered, and
-    /// may be unaligned for a single one, whose bytes are used in place.
+    /// may be unaligned for a single one, whose bytes are used in place. Empty for an instance that gathers by itself
+    /// ([`crate::ModelInstance::device`]), which reads [`Batch::parts`].
     pub data: &'a [u8],
+}
+
+/// What one member brings to an input.
+#[derive(Clone, Copy, Debug)]
+pub enum InputPart<'a> {
+    /// Bytes on the host.
+    Host(&'a [u8]),
+    /// Memory of the instance's device.
+    Region(&'a RegionSlice),
 }
 
 /// One request within a batch.
@@ -37,12 +47,14 @@ pub struct Member<'a> {
     request: &'a InferenceRequest,
     sink: &'a mut dyn ResponseSink,
     answered: bool,
+    /// Outputs that the instance has written to their regions.
+    placed: Vec<u16>,
 }
 
 impl<'a> Member<'a> {
     /// A member that is not answered yet.
     pub fn new(request: &'a InferenceRequest, sink: &'a mut dyn ResponseSink) -> Self {
-        Self { request, sink, answered: false }
+        Self { request, sink, answered: false, placed: Vec::new() }
     }
 
     /// The request.
@@ -57,17 +69,32 @@ impl<'a> Member<'a> {
         self.sink.is_cancelled()
     }
 
-    /// Gives the one and final response. Ignored when there was one already.
+    /// Notes that the output at `index` is in its region already, whole: its bytes are not looked for in the response.
+    pub fn note_placed(&mut self, index: u16) {
+        self.placed.push(index);
+    }
+
+    /// Gives the one and final response. Ignored when there was one already. Outputs that the request wants in regions are
+    /// there when it goes out: this blocks while they are copied.
     pub fn respond(&mut self, response: Result<InferenceResponse, ServingError>) {
         if !std::mem::replace(&mut self.answered, true) {
-            self.sink.send(response, true);
+            self.send(response, true);
         }
+    }
+
+    fn send(&mut self, mut response: Result<InferenceResponse, ServingError>, last: bool) {
+        if let (Some(regions), Ok(answer)) = (&self.request.regions, &mut response)
+            && let Err(error) = regions.deliver(answer, &self.placed)
+        {
+            response = Err(error);
+        }
+        self.sink.send(response, last);
     }
 
     /// Gives one of several responses (decoupled models). Ignored after the final one.
     pub fn respond_partial(&mut self, response: Result<InferenceResponse, ServingError>) {
         if !self.answered {
-            self.sink.send(response, false);
+            self.send(response, false);
         }
     }
 
@@ -99,6 +126,7 @@ pub struct Batch<'a> {
     inputs: SmallVec<[Option<BatchInput<'a>>; 2]>,
     members: &'a mut [Member<'a>],
     outputs: SmallVec<[Option<OutputTensor>; 2]>,
+    device_times: Option<DeviceTimes>,
 }
 
 impl<'a> Batch<'a> {
@@ -111,7 +139,7 @@ impl<'a> Batch<'a> {
     ) -> Self {
         let rows = members.iter().map(|member| member.request.rows as usize).sum();
         let outputs = config.outputs.iter().map(|_| None).collect();
-        Self { config, rows, inputs, members, outputs }
+        Self { config, rows, inputs, members, outputs, device_times: None }
     }
 
     /// The model's configuration.
@@ -130,6 +158,31 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn input(&self, index: usize) -> Option<&BatchInput<'a>> {
         self.inputs.get(index).and_then(Option::as_ref)
+    }
+
+    /// What each member brings to the input at `index`, in order; one part where it was gathered already. For instances that
+    /// gather by themselves.
+    pub fn parts(&self, index: usize) -> impl Iterator<Item = InputPart<'_>> {
+        let gathered = self.input(index).map(|input| input.data).filter(|data| !data.is_empty());
+        let members = if gathered.is_some() { &[][..] } else { &*self.members };
+        let of = move |member: &'_ Member<'a>| {
+            let request = member.request;
+            let slice = request.regions.as_ref().and_then(|regions| regions.input(index));
+            let bytes = || request.inputs.get(index).and_then(Option::as_ref).map(|input| &input.data[..]);
+            slice.map(InputPart::Region).or_else(|| bytes().map(InputPart::Host))
+        };
+        gathered.map(InputPart::Host).into_iter().chain(members.iter().filter_map(of))
+    }
+
+    /// Gives the times of the execution by the device's own clock, which then stand in the statistics.
+    pub fn set_device_times(&mut self, times: DeviceTimes) {
+        self.device_times = Some(times);
+    }
+
+    /// The times of the execution by the device's own clock.
+    #[must_use]
+    pub const fn device_times(&self) -> Option<DeviceTimes> {
+        self.device_times
     }
 
     /// Whether any member wants the output at `index`.

@@ -69,6 +69,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// something (the message names the operator and the remedy), `Unavailable` when a library or device is missing.
     fn load(&self, source: &ModelSource) -> Result<Arc<dyn Model>, ServingError>;
 
+    /// Whether models of this backend can execute on GPUs of this machine, now.
+    fn executes_on_gpus(&self) -> bool {
+        false
+    }
+
     /// Gives back memory that only loading used. Called when start-up has loaded its models, and perhaps again after
     /// later loads; never needed for anything to work.
     fn release_loading_memory(&self) {}
@@ -108,6 +113,42 @@ pub trait ModelInstance: Send + fmt::Debug {
     /// executes each alone, so that one bad member cannot fail its neighbours.
     ///
     /// # Panics
-    /// A panic fails the batch as `Internal`; the instance is dropped and replaced.
+    /// A panic fails the batch as `Internal`; the instance is dropped and replaced, as one that [`Self::is_lost`].
     fn execute(&mut self, batch: &mut Batch<'_>) -> Result<(), ServingError>;
+
+    /// The GPU whose memory the instance reads and writes by itself; `None` for one that computes on the host's memory.
+    ///
+    /// Such an instance gathers by itself: it gets [`Batch::parts`], tensors of numbers in regions on that GPU among them,
+    /// and [`Batch::input`] with a shape but no bytes. It may write outputs to regions there ([`crate::Member::note_placed`]).
+    fn device(&self) -> Option<u32> {
+        None
+    }
+
+    /// The instance as one that overlaps batches; `None` when it executes one after another.
+    fn pipelined(&mut self) -> Option<&mut dyn PipelinedInstance> {
+        None
+    }
+
+    /// Whether the instance is lost, such as with its device's context: it is then dropped and replaced. Asked only after
+    /// an execution has failed.
+    fn is_lost(&self) -> bool {
+        false
+    }
+}
+
+/// An instance that takes the next batch while it computes one: inputs go to the device meanwhile.
+pub trait PipelinedInstance {
+    /// Starts `batch` and returns before it is computed. At most two are started and not ended. What the batch lends is
+    /// not used after the call, but for regions, which the instance holds.
+    ///
+    /// # Errors
+    /// As [`ModelInstance::execute`]. Nothing of this batch is under way then; one that was started before still is.
+    fn begin(&mut self, batch: &mut Batch<'_>) -> Result<(), ServingError>;
+
+    /// Waits for the batch that was started first and gives its outputs, as [`ModelInstance::execute`] does. `batch` is made
+    /// anew of the same members, without inputs.
+    ///
+    /// # Errors
+    /// As [`ModelInstance::execute`]. The batch counts as ended.
+    fn end(&mut self, batch: &mut Batch<'_>) -> Result<(), ServingError>;
 }

@@ -5,21 +5,25 @@
 //! whatever the backend does ([`Batch::finish`] answers those that it forgot).
 
 mod batch;
-mod code_pages;
 mod contract;
 mod error;
+mod file_pages;
+mod free_memory;
+mod region;
 mod request;
 mod reshape;
 mod response;
 
 pub mod conformance;
 
-pub use batch::{Batch, BatchInput, Member, ResponseSink};
-pub use code_pages::release_code_pages;
-pub use contract::{Backend, InstancePlacement, Model, ModelInstance, ModelSource, Placement};
+pub use batch::{Batch, BatchInput, InputPart, Member, ResponseSink};
+pub use contract::{Backend, InstancePlacement, Model, ModelInstance, ModelSource, PipelinedInstance, Placement};
 pub use error::{ErrorCode, ServingError};
+pub use file_pages::release_file_pages;
+pub use free_memory::give_back_free_memory;
+pub use region::{DevicePlace, RegionMemory, RegionOutput, RegionSlice, RequestRegions};
 pub use request::{
     InferenceRequest, InputTensor, OutputSelection, ParameterValue, Parameters, SequenceControl, SequenceId,
 };
 pub use reshape::{client_output_shape, model_input_shape};
-pub use response::{InferenceResponse, OutputTensor, RequestTiming};
+pub use response::{DeviceTimes, InferenceResponse, OutputTensor, RequestTiming};

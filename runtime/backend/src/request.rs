@@ -8,13 +8,15 @@ use bytes::Bytes;
 use hanok_tensor::Shape;
 use smallvec::SmallVec;
 
+use crate::RequestRegions;
+
 /// One input tensor; its data type is the one that the model's configuration declares.
 #[derive(Clone, Debug)]
 pub struct InputTensor {
     /// All dimensions; the first is the batch dimension when the model batches.
     pub shape: Shape,
     /// Row-major, little-endian bytes, as long as shape and data type say; a slice of the request's body.
-    /// Its start may be unaligned.
+    /// Its start may be unaligned. Empty for a tensor in a region that was not fetched.
     pub data: Bytes,
 }
 
@@ -84,6 +86,8 @@ pub struct InferenceRequest {
     pub id: Box<str>,
     /// One entry per configured input, `None` for an optional input that was not sent.
     pub inputs: SmallVec<[Option<InputTensor>; 2]>,
+    /// Tensors in memory that the client lent by name; `None`, nearly always, when there are none.
+    pub regions: Option<Box<RequestRegions>>,
     /// Rows in the batch dimension; 1 for a model that does not batch. At most the model's maximum.
     pub rows: u32,
     /// Outputs to return.

@@ -30,6 +30,17 @@ pub struct RequestTiming {
     pub compute_output_ns: u64,
 }
 
+/// What an execution took by the clock of its device, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceTimes {
+    /// Gathering on the host and copying to the device.
+    pub input_ns: u64,
+    /// Computing: the time that the device was busy with it.
+    pub infer_ns: u64,
+    /// Copying to the host, and to regions.
+    pub output_ns: u64,
+}
+
 /// One response. A decoupled model gives none or many, others exactly one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InferenceResponse {

@@ -6,7 +6,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use hanok_backend::{Batch, BatchInput, InferenceRequest, Member, RequestTiming, ServingError};
+use hanok_backend::{
+    Batch, BatchInput, InferenceRequest, Member, ModelInstance, PipelinedInstance, RequestTiming, ServingError,
+};
 use hanok_model_config::{ModelConfig, Scheduling, SequenceControlInput};
 use hanok_telemetry::{BatchRecord, BatchTrigger, ModelStatistics};
 use hanok_tensor::{AlignedBuffer, Shape, concatenate_into};
@@ -16,6 +18,24 @@ use crate::control_tensors::fill_control;
 use crate::instance_pool::{InstanceRunner, panic_text};
 use crate::queue::Taken;
 use crate::request_sink::Job;
+
+/// The batch's requests as members, in an expression that uses them; a lone one costs no allocation.
+macro_rules! with_members {
+    ($batch:expr, |$members:ident| $work:expr) => {
+        match $batch {
+            [(Job { request, sink }, _)] => {
+                let $members = &mut [Member::new(request, sink)];
+                $work
+            }
+            batch => {
+                let mut all: Vec<Member<'_>> =
+                    batch.iter_mut().map(|(Job { request, sink }, _)| Member::new(request, sink)).collect();
+                let $members = &mut all[..];
+                $work
+            }
+        }
+    };
+}
 
 /// What the execution of a batch came to.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +54,8 @@ pub(crate) enum Outcome {
     Executed,
     /// The model gave an error.
     Failed,
-    /// The model panicked: its instance is not to be used again.
-    Panicked,
+    /// The model panicked, or lost what it runs on: its instance is not to be used again.
+    Broken,
 }
 
 /// Executes batches of one model.
@@ -55,9 +75,34 @@ impl Executor<'_> {
         started: Instant,
     ) -> Report {
         let rows = batch.iter().map(|(job, _)| job.request.rows).sum();
-        let (outcome, ended) = self.attempt(runner, batch, trigger, started);
+        let usable = self.fetch_regions(runner, batch);
+        let (outcome, ended) = match batch.split_at_mut(usable).0 {
+            [] => (Outcome::Failed, Instant::now()),
+            batch => self.attempt(runner, batch, trigger, started),
+        };
         let elapsed = ended.saturating_duration_since(started);
         Report { rows, requests: batch.len(), elapsed, ended, outcome }
+    }
+
+    /// Brings what the instance does not read by itself out of regions. Members for which that fails are answered and moved
+    /// behind the others; gives how many are left.
+    pub(crate) fn fetch_regions(&self, runner: &InstanceRunner, batch: &mut [Taken<Job>]) -> usize {
+        let mut usable = batch.len();
+        if batch.iter().all(|(job, _)| job.request.regions.is_none()) {
+            return usable;
+        }
+        let mut index = 0;
+        while index < usable {
+            match batch[index].0.request.fetch_regions(self.config, runner.device) {
+                Ok(()) => index += 1,
+                Err(error) => {
+                    batch[index].0.sink.end_with(error);
+                    batch[index..usable].rotate_left(1);
+                    usable -= 1;
+                }
+            }
+        }
+        usable
     }
 
     fn attempt(
@@ -67,16 +112,24 @@ impl Executor<'_> {
         trigger: Option<BatchTrigger>,
         started: Instant,
     ) -> (Outcome, Instant) {
-        let ran = catch_unwind(AssertUnwindSafe(|| match batch {
-            [(Job { request, sink }, _)] => self.run(runner, &mut [Member::new(request, sink)], trigger, started),
-            _ => {
-                let mut members: Vec<Member<'_>> =
-                    batch.iter_mut().map(|(Job { request, sink }, _)| Member::new(request, sink)).collect();
-                self.run(runner, &mut members, trigger, started)
-            }
-        }));
+        let ran = guarded(|| with_members!(&mut *batch, |members| self.run(runner, members, trigger, started)));
+        self.conclude(runner, batch, trigger, ran)
+    }
+
+    /// What follows an execution that `ran`: whoever has no answer gets one.
+    pub(crate) fn conclude(
+        &self,
+        runner: &mut InstanceRunner,
+        batch: &mut [Taken<Job>],
+        trigger: Option<BatchTrigger>,
+        ran: Ran<Instant>,
+    ) -> (Outcome, Instant) {
         match ran {
             Ok(Ok(ended)) => (Outcome::Executed, ended),
+            Ok(Err(error)) if runner.instance.is_lost() => {
+                end_all(batch, &error);
+                (Outcome::Broken, Instant::now())
+            }
             Ok(Err(error)) if batch.len() > 1 && !batch.iter().any(|(job, _)| job.sink.was_answered()) => {
                 tracing::debug!(members = batch.len(), %error, "a batch failed; each member is executed alone");
                 self.attempt_each_alone(runner, batch, trigger)
@@ -89,7 +142,7 @@ impl Executor<'_> {
                 let error = ServingError::internal("the model failed while executing the request")
                     .with_operator_detail(panic_text(panic.as_ref()));
                 end_all(batch, &error);
-                (Outcome::Panicked, Instant::now())
+                (Outcome::Broken, Instant::now())
             }
         }
     }
@@ -107,9 +160,9 @@ impl Executor<'_> {
                 continue;
             }
             let alone = &mut batch[index..=index];
-            if let (Outcome::Panicked, ended) = self.attempt(runner, alone, retry, Instant::now()) {
+            if let (Outcome::Broken, ended) = self.attempt(runner, alone, retry, Instant::now()) {
                 end_all(batch, &ServingError::internal("the model failed while executing the request"));
-                return (Outcome::Panicked, ended);
+                return (Outcome::Broken, ended);
             }
         }
         (Outcome::Failed, Instant::now())
@@ -123,21 +176,63 @@ impl Executor<'_> {
         trigger: Option<BatchTrigger>,
         started: Instant,
     ) -> Result<Instant, ServingError> {
-        let InstanceRunner { instance, buffers } = runner;
-        let requests = members.len();
-        let inputs = gather(self.config, buffers, members);
+        let InstanceRunner { instance, buffers, device, .. } = runner;
+        let inputs = gather(self.config, buffers, members, device.is_some());
         let mut batch = Batch::new(self.config, inputs, members);
-        let rows = batch.rows();
         let gathered = Instant::now();
         instance.execute(&mut batch)?;
         let executed = Instant::now();
-        let compute_input_ns = nanoseconds(gathered - started);
-        let compute_infer_ns = nanoseconds(executed - gathered);
+        Ok(self.answer(batch, trigger, nanoseconds(gathered - started), nanoseconds(executed - gathered), executed))
+    }
+
+    /// Starts a batch on an instance that overlaps them; what it came to is told by [`Executor::end`].
+    pub(crate) fn begin(&self, runner: &mut InstanceRunner, batch: &mut [Taken<Job>]) -> Ran<()> {
+        let InstanceRunner { instance, buffers, .. } = runner;
+        guarded(|| {
+            with_members!(batch, |members| {
+                let inputs = gather(self.config, buffers, members, true);
+                let mut batch = Batch::new(self.config, inputs, members);
+                pipelined(instance.as_mut())?.begin(&mut batch)
+            })
+        })
+    }
+
+    /// Waits for the batch that was begun first and, unless the model erred, answers. It is computed since `started`.
+    pub(crate) fn end(
+        &self,
+        runner: &mut InstanceRunner,
+        batch: &mut [Taken<Job>],
+        trigger: Option<BatchTrigger>,
+        started: Instant,
+    ) -> Ran<Instant> {
+        let instance = &mut runner.instance;
+        guarded(|| {
+            with_members!(batch, |members| {
+                let mut batch = Batch::new(self.config, SmallVec::new(), members);
+                pipelined(instance.as_mut())?.end(&mut batch)?;
+                let executed = Instant::now();
+                Ok(self.answer(batch, trigger, 0, nanoseconds(executed.saturating_duration_since(started)), executed))
+            })
+        })
+    }
+
+    /// Answers every member and counts the batch: by the device's clock where it told its times, else by the host's.
+    fn answer(
+        &self,
+        batch: Batch<'_>,
+        trigger: Option<BatchTrigger>,
+        input_ns: u64,
+        infer_ns: u64,
+        executed: Instant,
+    ) -> Instant {
+        let (rows, requests, device) = (batch.rows(), batch.members().len(), batch.device_times());
+        let (compute_input_ns, compute_infer_ns, copied_ns) =
+            device.map_or((input_ns, infer_ns, 0), |times| (times.input_ns, times.infer_ns, times.output_ns));
         batch.finish(None, |_: &InferenceRequest| RequestTiming {
             queue_ns: 0,
             compute_input_ns,
             compute_infer_ns,
-            compute_output_ns: nanoseconds(executed.elapsed()),
+            compute_output_ns: copied_ns + nanoseconds(executed.elapsed()),
         });
         let ended = Instant::now();
         if let Some(trigger) = trigger {
@@ -147,14 +242,28 @@ impl Executor<'_> {
                 trigger,
                 compute_input_ns,
                 compute_infer_ns,
-                compute_output_ns: nanoseconds(ended - executed),
+                compute_output_ns: copied_ns + nanoseconds(ended - executed),
             });
+            if device.is_some() {
+                self.statistics.device_busy_add(compute_infer_ns);
+            }
         }
-        Ok(ended)
+        ended
     }
 }
 
-fn end_all(batch: &mut [Taken<Job>], error: &ServingError) {
+/// What an execution came to: a result, or the panic of a backend.
+pub(crate) type Ran<T> = std::thread::Result<Result<T, ServingError>>;
+
+fn guarded<T>(work: impl FnOnce() -> Result<T, ServingError>) -> Ran<T> {
+    catch_unwind(AssertUnwindSafe(work))
+}
+
+fn pipelined(instance: &mut dyn ModelInstance) -> Result<&mut dyn PipelinedInstance, ServingError> {
+    instance.pipelined().ok_or_else(|| ServingError::internal("an instance stopped overlapping its batches"))
+}
+
+pub(crate) fn end_all(batch: &mut [Taken<Job>], error: &ServingError) {
     for (job, _) in batch {
         if !job.sink.is_ended() {
             job.sink.end_with(error.clone());
@@ -166,11 +275,13 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The inputs of the whole batch: a lone member's bytes in place, several members' joined in the instance's buffers.
+/// The inputs of the whole batch: a lone member's bytes in place, several members' joined in the instance's buffers, or left
+/// to an instance that gathers by itself.
 fn gather<'a>(
     config: &'a ModelConfig,
     buffers: &'a mut [AlignedBuffer],
     members: &[Member<'a>],
+    by_instance: bool,
 ) -> SmallVec<[Option<BatchInput<'a>>; 2]> {
     let controls: &[SequenceControlInput] = match &config.scheduling {
         Scheduling::Sequence(sequence) => &sequence.controls,
@@ -179,7 +290,7 @@ fn gather<'a>(
     let mut inputs = SmallVec::new();
     for (index, buffer) in buffers.iter_mut().enumerate() {
         inputs.push(match index.checked_sub(config.inputs.len()) {
-            None => gather_input(config, index, buffer, members),
+            None => gather_input(config, index, buffer, members, by_instance),
             Some(control) => controls.get(control).map(|control| fill_control(config, control, buffer, members)),
         });
     }
@@ -191,6 +302,7 @@ fn gather_input<'a>(
     index: usize,
     buffer: &'a mut AlignedBuffer,
     members: &[Member<'a>],
+    by_instance: bool,
 ) -> Option<BatchInput<'a>> {
     let part = |member: &Member<'a>| member.request().inputs.get(index).and_then(Option::as_ref);
     let first = members.first().and_then(part)?;
@@ -201,6 +313,9 @@ fn gather_input<'a>(
     if config.batches() && shape.rank() > 0 {
         let outer = |member: &Member<'a>| part(member).and_then(|input| input.shape.first().copied()).unwrap_or(0);
         shape[0] = members.iter().map(outer).sum();
+    }
+    if by_instance {
+        return Some(BatchInput { shape, data: &[] });
     }
     concatenate_into(buffer, members.iter().filter_map(part).map(|input| &input.data[..]));
     Some(BatchInput { shape, data: buffer })

@@ -18,6 +18,10 @@ const THREAD_NAME_LENGTH: usize = 15;
 #[derive(Debug)]
 pub(crate) struct InstanceRunner {
     pub(crate) instance: Box<dyn ModelInstance>,
+    /// The GPU whose memory the instance uses by itself: it gathers by itself too.
+    pub(crate) device: Option<u32>,
+    /// Whether it takes the next batch while it computes one.
+    pub(crate) pipelined: bool,
     /// One per input, then one per control tensor.
     pub(crate) buffers: Vec<AlignedBuffer>,
 }
@@ -30,7 +34,7 @@ impl InstanceRunner {
         placement: &InstancePlacement,
     ) -> Result<Box<Self>, ServingError> {
         let created = catch_unwind(AssertUnwindSafe(|| model.create_instance(placement)));
-        let instance = created.unwrap_or_else(|panic| {
+        let mut instance = created.unwrap_or_else(|panic| {
             Err(ServingError::internal("the model failed while an instance was created")
                 .with_operator_detail(panic_text(panic.as_ref())))
         })?;
@@ -39,7 +43,8 @@ impl InstanceRunner {
             _ => 0,
         };
         let buffers = (0..config.inputs.len() + controls).map(|_| AlignedBuffer::new()).collect();
-        Ok(Box::new(Self { instance, buffers }))
+        let (device, pipelined) = (instance.device(), instance.pipelined().is_some());
+        Ok(Box::new(Self { instance, device, pipelined, buffers }))
     }
 
     /// Drops the instance; a panic on the way is swallowed, since the instance is lost anyway.

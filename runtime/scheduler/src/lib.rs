@@ -15,6 +15,7 @@ mod execution;
 mod inline_execution;
 mod instance_pool;
 mod model_scheduler;
+mod overlap;
 mod queue;
 mod queue_policy;
 mod release_order;

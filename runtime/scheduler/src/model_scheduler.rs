@@ -148,7 +148,9 @@ impl ModelScheduler {
             drop(state);
             return refuse(job, error);
         }
+        // What lies in a region is copied, which may block.
         if !core.config.decoupled
+            && job.request.regions.is_none()
             && let Some((index, runner)) = lease_for_lone(&mut state, arrival.rows, now)
         {
             let order = state.next_order();

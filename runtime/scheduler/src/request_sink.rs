@@ -214,6 +214,7 @@ mod tests {
             |shape: &Option<&[i64]>| shape.map(|shape| InputTensor { shape: Shape::new(shape), data: Bytes::new() });
         let request = InferenceRequest {
             id: "".into(),
+            regions: None,
             inputs: shapes.iter().map(input).collect(),
             rows: 1,
             outputs: OutputSelection::All,

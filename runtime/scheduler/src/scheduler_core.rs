@@ -80,7 +80,7 @@ pub(crate) fn lost_instance_error() -> ServingError {
 
 /// The instance, unless its execution broke it. Not under the lock, since dropping an instance may take long.
 pub(crate) fn unbroken(runner: Box<InstanceRunner>, report: &Report) -> Option<Box<InstanceRunner>> {
-    if report.outcome == Outcome::Panicked {
+    if report.outcome == Outcome::Broken {
         runner.discard();
         return None;
     }

@@ -224,6 +224,50 @@ impl State {
         }
     }
 
+    /// Takes the batch that the instance at `index`, which computes one, may start meanwhile, into `batch`: only one that
+    /// waiting would not make larger, and only while no other instance is free for it.
+    pub(crate) fn ahead(
+        &mut self,
+        index: usize,
+        now: Instant,
+        batch: &mut Vec<Taken<Job>>,
+        dropped: &mut Vec<(Job, DropReason)>,
+    ) -> Option<BatchTrigger> {
+        let own_work = self.slots[index].directed.is_some();
+        let may = self.source.is_common() && self.source.may_have_work(index) && self.phase < Phase::Stopping;
+        if own_work || !may || self.free_slot().is_some() {
+            return None;
+        }
+        let around = self.surroundings();
+        let decision = self.source.look(index, now, &self.times, around, dropped);
+        let Decision::Dispatch { requests, trigger: trigger @ (BatchTrigger::Full | BatchTrigger::Preferred) } =
+            decision
+        else {
+            return None;
+        };
+        self.source.take(index, (requests, trigger), now, around, batch);
+        for (job, entered) in batch.iter_mut() {
+            let order = self.next_order();
+            job.sink.begin(*entered, now, order);
+        }
+        self.executing += batch.len();
+        Some(trigger)
+    }
+
+    /// Notes what an execution came to; the instance may still have another batch.
+    pub(crate) fn note_report(&mut self, index: usize, report: &Report) {
+        self.executing -= report.requests;
+        match report.outcome {
+            Outcome::Executed => {
+                self.times.record(report.rows, report.elapsed, report.ended);
+                self.failures = 0;
+            }
+            Outcome::Failed => self.failures = 0,
+            Outcome::Broken => self.failures = self.failures.saturating_add(1),
+        }
+        self.source.note_executed(index, report.requests, report.ended);
+    }
+
     /// Takes an instance back after an execution; without a runner it was lost. What depended on a lost one is put into
     /// `lost`.
     pub(crate) fn give_back(
@@ -233,16 +277,7 @@ impl State {
         report: &Report,
         lost: &mut Vec<Taken<Job>>,
     ) {
-        self.executing -= report.requests;
-        match report.outcome {
-            Outcome::Executed => {
-                self.times.record(report.rows, report.elapsed, report.ended);
-                self.failures = 0;
-            }
-            Outcome::Failed => self.failures = 0,
-            Outcome::Panicked => self.failures = self.failures.saturating_add(1),
-        }
-        self.source.note_executed(index, report.requests, report.ended);
+        self.note_report(index, report);
         if let Some(runner) = runner {
             self.slots[index].occupancy = Occupancy::Free(runner);
         } else {

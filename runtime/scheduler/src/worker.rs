@@ -7,6 +7,7 @@ use std::time::Instant;
 use parking_lot::MutexGuard;
 
 use crate::instance_pool::InstanceRunner;
+use crate::overlap;
 use crate::scheduler_core::{Core, answer_dropped, answer_lost, lost_instance_error, unbroken};
 use crate::scheduler_state::{Next, Occupancy, Phase, State, ThreadState};
 
@@ -21,6 +22,11 @@ pub(crate) fn run(core: &Core, index: usize) {
                 let wake = state.attend(now, &mut dropped);
                 core.unlock(state, wake);
                 answer_dropped(&mut dropped);
+                if let (true, Some(trigger)) = (runner.pipelined, trigger) {
+                    overlap::execute(core, index, runner, std::mem::take(&mut batch), trigger, now);
+                    state = core.state.lock();
+                    continue;
+                }
                 let report = core.executor().execute(&mut runner, &mut batch, trigger, now);
                 batch.clear();
                 let runner = unbroken(runner, &report);

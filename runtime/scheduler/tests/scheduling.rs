@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use hanok_backend::{ErrorCode, InferenceResponse, SequenceControl, SequenceId, ServingError};
 use hanok_scheduler::{ResponseFuture, Submission, UnreadBudget};
 use hanok_telemetry::BatchTrigger;
-use test_model::{FAIL, PANIC, Served, output, request, rows, serve};
+use test_model::{FAIL, LOSE, PANIC, Served, output, request, rows, serve};
 
 type Answer = Result<InferenceResponse, ServingError>;
 
@@ -175,6 +175,25 @@ fn priorities_overtake() {
         assert!(wait(Submission::Pending(future)).is_ok());
     }
     assert_eq!(served.model.values(), [1, 3, 5, 2, 4]);
+}
+
+#[test]
+fn a_lost_instance_fails_its_batch_once_and_is_replaced() {
+    let served = serve(8, "dynamic_batching { }");
+    let first = occupy(&served, 1);
+    let batch = [LOSE, 2].map(|value| pending(served.scheduler.submit(request(value))));
+    served.model.release();
+    assert!(wait(Submission::Pending(first)).is_ok());
+    for answer in batch {
+        let error = wait(Submission::Pending(answer)).unwrap_err();
+        assert_eq!(error.message(), "the test wants a lost instance", "nobody is executed again on a lost instance");
+    }
+    assert_eq!(output(&wait(served.scheduler.submit(request(4))).unwrap()), [9]);
+    assert_eq!(served.model.created.load(SeqCst), 2);
+    // An error without a loss replaces nothing.
+    assert!(wait(served.scheduler.submit(request(FAIL))).is_err());
+    assert!(wait(served.scheduler.submit(request(4))).is_ok());
+    assert_eq!(served.model.created.load(SeqCst), 2);
 }
 
 #[test]

@@ -81,6 +81,7 @@ impl Sample {
     pub fn request(&self, outputs: OutputSelection) -> InferenceRequest {
         InferenceRequest {
             id: "".into(),
+            regions: None,
             inputs: self.inputs.iter().cloned().collect(),
             rows: self.rows,
             outputs,

@@ -81,7 +81,7 @@ impl ModelKind {
     fn nearest(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
-            .map(|kind| (edit_distance(kind.name(), name), kind))
+            .map(|kind| (strsim::osa_distance(kind.name(), name), kind))
             .min_by_key(|&(distance, _)| distance)
             .filter(|(distance, kind)| distance * 3 <= kind.name().len())
             .map(|(_, kind)| kind)
@@ -94,29 +94,12 @@ impl fmt::Display for ModelKind {
     }
 }
 
-/// Levenshtein's distance in bytes (Wagner and Fischer 1974, one row kept); enough for the ASCII names here.
-fn edit_distance(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, left_byte) in left.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, right_byte) in right.bytes().enumerate() {
-            let substituted = diagonal + usize::from(left_byte != right_byte);
-            diagonal = row[column + 1];
-            row[column + 1] = substituted.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_typo_finds_its_kind() {
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
-        assert_eq!(edit_distance("", "abc"), 3);
         assert_eq!(ModelKind::nearest("identiy"), Some(ModelKind::Identity));
         assert_eq!(ModelKind::nearest("addsub"), Some(ModelKind::AddSub));
         assert_eq!(ModelKind::nearest("sequence-accumulator"), Some(ModelKind::SequenceAccumulator));

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hanok_backend::{Backend, InstancePlacement, Model, ModelInstance, ModelSource, Placement, ServingError};
-use hanok_model_config::{InstanceKind, ModelConfig};
+use hanok_devices::{Driver, PinnedPool, PoolSizes};
+use hanok_model_config::InstanceKind;
 
-use crate::failure::Failure;
-use crate::instance::OnnxRuntimeInstance;
+use crate::device::DeviceRuntime;
 use crate::library::{self, Library};
-use crate::output_shapes::OutputShapes;
-use crate::session::{self, Loaded};
+use crate::model::OnnxRuntimeModel;
+use crate::{provider, session};
 
 /// ONNX Runtime, opened.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,30 @@ impl OnnxRuntimeBackend {
     pub fn path(&self) -> &'static Path {
         &self.library.path
     }
+
+    /// Lets models execute on the GPUs at `ordinals`, with pools of these sizes and staging out of `pinned`. The first call
+    /// decides.
+    pub fn use_gpus(
+        &self,
+        driver: &Arc<Driver>,
+        ordinals: impl Iterator<Item = u32>,
+        sizes: &PoolSizes,
+        pinned: &Arc<PinnedPool>,
+    ) {
+        let devices = ordinals.map(|ordinal| Arc::new(DeviceRuntime::new(driver, ordinal, sizes, pinned))).collect();
+        if self.library.devices.set(devices).is_err() {
+            tracing::warn!("the GPUs of backend onnxruntime were chosen before");
+        }
+    }
+
+    /// Whether the library's CUDA provider, and everything that it needs, can be opened on this machine. Opens it, which may
+    /// take seconds.
+    ///
+    /// # Errors
+    /// `Unavailable` with what is missing and how to get it.
+    pub fn cuda_provider(&self) -> Result<(), ServingError> {
+        session::try_cuda(self.library)
+    }
 }
 
 impl Backend for OnnxRuntimeBackend {
@@ -51,51 +75,48 @@ impl Backend for OnnxRuntimeBackend {
     }
 
     fn load(&self, source: &ModelSource) -> Result<Arc<dyn Model>, ServingError> {
-        if source.config.instance_groups.iter().any(|group| group.kind == InstanceKind::Gpu) {
+        let gpus = source.config.instance_groups.iter().any(|group| group.kind == InstanceKind::Gpu);
+        if gpus && self.library.devices.get().is_none_or(Vec::is_empty) {
             return Err(no_gpu());
         }
-        let loaded = session::create(self.library, source)?;
-        Ok(Arc::new(OnnxRuntimeModel {
-            library: self.library,
-            config: Arc::clone(&source.config),
-            loaded: Arc::new(loaded),
-        }))
+        Ok(Arc::new(OnnxRuntimeModel::load(self.library, source)?))
+    }
+
+    fn executes_on_gpus(&self) -> bool {
+        self.library.devices.get().is_some_and(|devices| !devices.is_empty()) && provider::is_built_with_cuda()
     }
 
     fn release_loading_memory(&self) {
-        let bytes = hanok_backend::release_code_pages(&self.library.path);
-        tracing::debug!(bytes, "code pages of ONNX Runtime released");
+        let bytes = hanok_backend::release_file_pages(&self.library.path);
+        hanok_backend::give_back_free_memory();
+        tracing::debug!(bytes, "pages of ONNX Runtime released");
     }
 }
 
 fn no_gpu() -> ServingError {
     ServingError::unsupported(
-        "backend `onnxruntime` does not execute on GPUs yet: use `instance_group [{ kind: KIND_CPU }]`",
+        "backend `onnxruntime` has no GPU to execute on: start the server with --cuda, or use `instance_group [{ kind: \
+         KIND_CPU }]`",
     )
-}
-
-#[derive(Debug)]
-struct OnnxRuntimeModel {
-    library: &'static Library,
-    config: Arc<ModelConfig>,
-    loaded: Arc<Loaded>,
 }
 
 impl Model for OnnxRuntimeModel {
     fn create_instance(&self, placement: &InstancePlacement) -> Result<Box<dyn ModelInstance>, ServingError> {
-        if let Placement::Gpu(_) = placement.placement {
-            return Err(no_gpu());
+        match placement.placement {
+            Placement::Gpu(ordinal) => {
+                let devices = self.library.devices.get().map_or(&[][..], Vec::as_slice);
+                let device = devices.iter().find(|device| device.ordinal() == ordinal).ok_or_else(no_gpu)?;
+                self.gpu_instance(device)
+            }
+            Placement::Cpu | Placement::Model => self.cpu_instance(),
         }
-        let dims = self.config.outputs.iter().map(hanok_model_config::OutputSpec::model_dims);
-        Ok(Box::new(OnnxRuntimeInstance {
-            library: self.library,
-            loaded: Arc::clone(&self.loaded),
-            options: self.loaded.run_options().map_err(Failure::into_run_error)?,
-            shapes: OutputShapes::new(dims, self.config.batches()),
-        }))
+    }
+
+    fn gains_from_warmup(&self) -> bool {
+        self.is_on_gpus()
     }
 
     fn memory_bytes(&self) -> u64 {
-        self.loaded.bytes
+        self.bytes()
     }
 }

@@ -102,28 +102,9 @@ impl ModelInstance for OnnxRuntimeInstance {
 
 impl OnnxRuntimeInstance {
     fn input<'a>(&self, feed: &Feed, shape: &Shape, data: &'a [u8]) -> Result<Value<'a>, ServingError> {
-        let fits = match shape.byte_size(feed.data_type) {
-            Ok(Some(expected)) => expected == data.len(),
-            Ok(None) => shape.element_count().is_ok_and(|count| count_bytes_elements(data) == Ok(count)),
-            Err(_) => false,
-        };
-        if !fits {
-            return Err(ServingError::invalid(format!(
-                "the `{}` bytes of input `{}` are not a {} tensor of shape `{shape}`",
-                data.len(),
-                feed.name.to_string_lossy(),
-                feed.data_type
-            )));
-        }
+        check_input(feed, shape, data)?;
         let value = match feed.data_type {
             DataType::Bytes => Value::strings(self.library, shape, data),
-            // In C++ a truth value of any other bit pattern is undefined behaviour.
-            DataType::Bool if data.iter().any(|&value| value > 1) => {
-                return Err(ServingError::invalid(format!(
-                    "input `{}` must hold truth values of 0 or 1",
-                    feed.name.to_string_lossy()
-                )));
-            }
             data_type => Value::input(self.library, data_type, shape, data),
         };
         value.map_err(Failure::into_run_error)
@@ -157,7 +138,41 @@ impl OnnxRuntimeInstance {
     }
 }
 
-fn copied(value: &mut Value<'static>, expected: DataType) -> Result<(Shape, Bytes), Failure> {
+/// Refuses `data` that is no tensor of `shape` and the feed's type.
+pub(crate) fn check_input(feed: &Feed, shape: &Shape, data: &[u8]) -> Result<(), ServingError> {
+    let counted = || shape.element_count().is_ok_and(|count| count_bytes_elements(data) == Ok(count));
+    if feed.data_type == DataType::Bytes && shape.byte_size(feed.data_type).is_ok() && counted() {
+        return Ok(());
+    }
+    check_size(feed, shape, data.len())?;
+    check_truth(feed, data)
+}
+
+/// Refuses a tensor whose `length` in bytes is not that of `shape` and the feed's type, one of a fixed size.
+pub(crate) fn check_size(feed: &Feed, shape: &Shape, length: usize) -> Result<(), ServingError> {
+    if shape.byte_size(feed.data_type) == Ok(Some(length)) {
+        return Ok(());
+    }
+    Err(ServingError::invalid(format!(
+        "the `{length}` bytes of input `{}` are not a {} tensor of shape `{shape}`",
+        feed.name.to_string_lossy(),
+        feed.data_type
+    )))
+}
+
+/// Refuses truth values other than 0 and 1: in C++ any other bit pattern is undefined behaviour.
+pub(crate) fn check_truth(feed: &Feed, data: &[u8]) -> Result<(), ServingError> {
+    if feed.data_type == DataType::Bool && data.iter().any(|&value| value > 1) {
+        return Err(ServingError::invalid(format!(
+            "input `{}` must hold truth values of 0 or 1",
+            feed.name.to_string_lossy()
+        )));
+    }
+    Ok(())
+}
+
+/// The shape and the bytes of a value of the library's own.
+pub(crate) fn copied(value: &mut Value<'static>, expected: DataType) -> Result<(Shape, Bytes), Failure> {
     let (data_type, shape) = value.data_type_and_shape()?;
     if data_type != Some(expected) {
         return Err(Failure::other(format!("an output is not of the data type {expected} that the graph declares")));

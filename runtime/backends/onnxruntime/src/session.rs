@@ -23,7 +23,7 @@ use smallvec::SmallVec;
 use crate::failure::{Failure, check};
 use crate::value::Value;
 
-pub(crate) use create::{Loaded, create};
+pub(crate) use create::{CreateError, GpuPlace, Loaded, create, try_cuda};
 pub(crate) use tensors::Feed;
 
 /// Name of a tensor, in the form of the C API.

@@ -45,7 +45,7 @@ impl<'memory> Value<'memory> {
         data: &'memory [u8],
     ) -> Result<Self, Failure> {
         // SAFETY: the library never writes to an input; the memory outlives the value by its lifetime.
-        unsafe { Self::over(library, data_type, shape, data.as_ptr().cast_mut(), data.len()) }
+        unsafe { Self::over(library.memory_info(), data_type, shape, data.as_ptr().cast_mut(), data.len()) }
     }
 
     /// An output that the library writes into `buffer`.
@@ -57,13 +57,31 @@ impl<'memory> Value<'memory> {
     ) -> Result<Self, Failure> {
         let length = buffer.len();
         // SAFETY: the buffer is borrowed exclusively for as long as the value lives.
-        unsafe { Self::over(library, data_type, shape, buffer.as_mut_ptr(), length) }
+        unsafe { Self::over(library.memory_info(), data_type, shape, buffer.as_mut_ptr(), length) }
+    }
+
+    /// A tensor over memory that `info` describes, such as a device's.
+    ///
+    /// # Safety
+    /// `length` bytes at `address` in that memory live for `'memory`, and are writable if the value is used as an output.
+    pub(crate) unsafe fn over_memory(
+        info: &MemoryInfo,
+        data_type: DataType,
+        shape: &Shape,
+        address: u64,
+        length: usize,
+    ) -> Result<Self, Failure> {
+        let address = usize::try_from(address).map_err(|_| Failure::other("an address does not fit this machine"))?;
+        let data = std::ptr::with_exposed_provenance_mut(address);
+        // SAFETY: by the caller's promise.
+        unsafe { Self::over(info.pointer.as_ptr(), data_type, shape, data, length) }
     }
 
     /// # Safety
-    /// `length` bytes at `data` live for `'memory`, and are writable if the value is used as an output.
+    /// `length` bytes at `data`, in memory that `info` describes, live for `'memory`, and are writable if the value is used
+    /// as an output.
     unsafe fn over(
-        library: &Library,
+        info: *const sys::OrtMemoryInfo,
         data_type: DataType,
         shape: &Shape,
         data: *mut u8,
@@ -73,7 +91,7 @@ impl<'memory> Value<'memory> {
         // SAFETY: by the caller's promise; shape pointer and length belong together.
         let status = unsafe {
             (ort::api().CreateTensorWithDataAsOrtValue)(
-                library.memory_info(),
+                info,
                 data.cast::<c_void>(),
                 length,
                 shape.as_ptr(),
@@ -191,6 +209,54 @@ impl<'memory> Value<'memory> {
             hanok_tensor::push_bytes_element(&mut encoded, element);
         }
         Ok(encoded)
+    }
+}
+
+/// What the library calls a kind of memory.
+#[derive(Debug)]
+pub(crate) struct MemoryInfo {
+    pointer: NonNull<sys::OrtMemoryInfo>,
+}
+
+// SAFETY: the description is immutable.
+unsafe impl Send for MemoryInfo {}
+// SAFETY: as above.
+unsafe impl Sync for MemoryInfo {}
+
+impl MemoryInfo {
+    /// Memory of the CUDA device at `ordinal`.
+    pub(crate) fn cuda(ordinal: u32) -> Result<Self, Failure> {
+        Self::named(c"Cuda", ordinal)
+    }
+
+    /// Ordinary memory, for what must be tried without a GPU.
+    #[cfg(test)]
+    pub(crate) fn host() -> Result<Self, Failure> {
+        Self::named(c"Cpu", 0)
+    }
+
+    fn named(name: &std::ffi::CStr, ordinal: u32) -> Result<Self, Failure> {
+        let mut pointer = std::ptr::null_mut();
+        let ordinal = i32::try_from(ordinal).unwrap_or(i32::MAX);
+        // SAFETY: the name is a C string, which the call copies; writes one pointer to a local.
+        check(unsafe {
+            (ort::api().CreateMemoryInfo)(
+                name.as_ptr(),
+                sys::OrtAllocatorType::OrtDeviceAllocator,
+                ordinal,
+                sys::OrtMemType::OrtMemTypeDefault,
+                &raw mut pointer,
+            )
+        })?;
+        let pointer = NonNull::new(pointer).ok_or_else(|| Failure::other("no description of memory was created"))?;
+        Ok(Self { pointer })
+    }
+}
+
+impl Drop for MemoryInfo {
+    fn drop(&mut self) {
+        // SAFETY: ours, released once; no value keeps it.
+        unsafe { (ort::api().ReleaseMemoryInfo)(self.pointer.as_ptr()) }
     }
 }
 

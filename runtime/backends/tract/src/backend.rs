@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use hanok_backend::{Backend, Model, ModelSource, ServingError};
 
-use crate::free_memory::give_back_free_memory;
 use crate::model::TractModel;
 
 /// Computes ONNX models with tract, inside this process, on the processor.
@@ -31,7 +30,7 @@ impl Backend for TractBackend {
     fn load(&self, source: &ModelSource) -> Result<Arc<dyn Model>, ServingError> {
         let started = Instant::now();
         let model = TractModel::load(source)?;
-        give_back_free_memory();
+        hanok_backend::give_back_free_memory();
         tracing::debug!(
             model = source.config.name,
             version = source.version,
@@ -43,9 +42,9 @@ impl Backend for TractBackend {
     }
 
     fn release_loading_memory(&self) {
-        // The engine is part of this program, and most of its code is for reading and optimising graphs.
+        // The engine is part of this program, and most of what it holds is for reading and optimising graphs.
         let Ok(program) = std::env::current_exe() else { return };
-        let bytes = hanok_backend::release_code_pages(&program);
-        tracing::debug!(bytes, "code pages of this program released");
+        let bytes = hanok_backend::release_file_pages(&program);
+        tracing::debug!(bytes, "pages of this program released");
     }
 }

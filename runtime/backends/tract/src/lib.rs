@@ -11,7 +11,6 @@ mod contract;
 mod data_type;
 mod failure;
 mod fixed_plans;
-mod free_memory;
 mod graph;
 mod input_tensor;
 mod instance;

@@ -1,6 +1,7 @@
 //! A deterministic model for tests: gives `2 x + 1` for each row, remembers what it executed, and misbehaves on demand.
 //!
-//! Values with a meaning: [`FAIL`] makes the execution err, [`PANIC`] makes it panic. While the model is held, an
+//! Values with a meaning: [`FAIL`] makes the execution err, [`LOSE`] makes it err and the instance be lost, [`PANIC`] makes it
+//! panic. While the model is held, an
 //! execution waits until it is released.
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test program uses a part of it")]
@@ -22,6 +23,7 @@ use hanok_tensor::{AlignedBuffer, DataType, Shape};
 use parking_lot::{Condvar, Mutex};
 
 pub const FAIL: i32 = 666;
+pub const LOSE: i32 = 777;
 pub const PANIC: i32 = 999;
 
 /// What was executed: the rows of each batch and the thread's name.
@@ -92,12 +94,12 @@ impl Model for SharedModel {
             return Err(ServingError::internal("refused by the test"));
         }
         self.0.created.fetch_add(1, SeqCst);
-        Ok(Box::new(TestInstance(Arc::clone(&self.0))))
+        Ok(Box::new(TestInstance(Arc::clone(&self.0), false)))
     }
 }
 
 #[derive(Debug)]
-struct TestInstance(Arc<TestModel>);
+struct TestInstance(Arc<TestModel>, bool);
 
 fn read(data: &[u8]) -> Vec<i32> {
     data.chunks_exact(4).map(|chunk| i32::from_le_bytes(chunk.try_into().unwrap())).collect()
@@ -132,6 +134,10 @@ impl ModelInstance for TestInstance {
         if rows.contains(&PANIC) {
             panic!("the test wants a panic");
         }
+        if rows.contains(&LOSE) {
+            self.1 = true;
+            return Err(ServingError::internal("the test wants a lost instance"));
+        }
         if rows.contains(&FAIL) {
             return Err(ServingError::internal("the test wants an error"));
         }
@@ -153,6 +159,10 @@ impl ModelInstance for TestInstance {
         }
         batch.set_output(0, DataType::Int32, shape, output.into_bytes());
         Ok(())
+    }
+
+    fn is_lost(&self) -> bool {
+        self.1
     }
 }
 
@@ -199,6 +209,7 @@ pub fn rows(values: &[i32]) -> InferenceRequest {
     let shape = Shape::new(&[i64::try_from(values.len()).unwrap(), 1]);
     InferenceRequest {
         id: "".into(),
+        regions: None,
         inputs: smallvec::smallvec![Some(InputTensor { shape, data: Bytes::from(data) })],
         rows: u32::try_from(values.len()).unwrap(),
         outputs: OutputSelection::All,

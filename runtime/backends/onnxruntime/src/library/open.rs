@@ -8,7 +8,7 @@
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hanok_backend::{ErrorCode, ServingError};
 use ort::LoadDynamicError;
@@ -16,6 +16,7 @@ use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::sys;
 
+use crate::device::DeviceRuntime;
 use crate::failure::check;
 
 /// The variable of the environment, and its value, that keep builds since 1.29 from starting their telemetry
@@ -34,6 +35,8 @@ pub(crate) struct Library {
     pub(crate) path: PathBuf,
     pub(crate) version: String,
     pub(crate) environment: Environment,
+    /// GPUs that may be used; set once, by the composition root.
+    pub(crate) devices: OnceLock<Vec<Arc<DeviceRuntime>>>,
     memory_info: NonNull<sys::OrtMemoryInfo>,
     allocator: NonNull<sys::OrtAllocator>,
 }
@@ -111,7 +114,14 @@ fn initialise(path: &Path) -> Result<&'static Library, ServingError> {
         return Err(unavailable("ONNX Runtime could not be started"));
     };
     let version = version(path).unwrap_or_else(|| "unknown".to_owned());
-    Ok(Box::leak(Box::new(Library { path: path.to_owned(), version, environment, memory_info, allocator })))
+    Ok(Box::leak(Box::new(Library {
+        path: path.to_owned(),
+        version,
+        environment,
+        devices: OnceLock::new(),
+        memory_info,
+        allocator,
+    })))
 }
 
 fn unavailable(message: &'static str) -> ServingError {

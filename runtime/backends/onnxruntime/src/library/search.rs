@@ -122,18 +122,20 @@ pub fn locate(search: &LibrarySearch) -> SearchReport {
     report
 }
 
-fn places(search: &LibrarySearch) -> Vec<(Place, PathBuf)> {
-    let mut places = Vec::new();
-    let mut add = |place, path: &Option<PathBuf>| places.extend(path.clone().map(|path| (place, path)));
-    add(Place::Flag, &search.flag);
-    add(Place::Environment, &search.environment);
-    add(Place::BesideExecutable, &search.executable_directory);
-    add(Place::Project, &search.project_directory);
-    places.extend(python::package_folders(search).into_iter().map(|folder| (Place::PythonPackage, folder)));
-    for folder in SYSTEM_FOLDERS.iter().map(Path::new).filter(|folder| folder.is_dir()) {
-        places.push((Place::System, folder.to_owned()));
-    }
-    places
+/// The places in order; those of Python and of the system are found out only when the ones before hold nothing.
+fn places(search: &LibrarySearch) -> impl Iterator<Item = (Place, PathBuf)> {
+    let named = [
+        (Place::Flag, &search.flag),
+        (Place::Environment, &search.environment),
+        (Place::BesideExecutable, &search.executable_directory),
+        (Place::Project, &search.project_directory),
+    ];
+    let named = named.into_iter().filter_map(|(place, path)| Some((place, path.clone()?)));
+    let packages = std::iter::once_with(|| python::package_folders(search)).flatten();
+    let system = SYSTEM_FOLDERS.iter().map(PathBuf::from).filter(|folder| folder.is_dir());
+    named
+        .chain(packages.map(|folder| (Place::PythonPackage, folder)))
+        .chain(system.map(|folder| (Place::System, folder)))
 }
 
 #[cfg(target_arch = "aarch64")]

@@ -130,6 +130,7 @@ fn plan_from(
     }
     let known = |name: &str| {
         name == hanok_model_config::FEATURE_SERVICE
+            || crate::provider::is_parameter(name)
             || SESSION_ENTRIES.contains(&name)
             || RUN_ENTRIES.contains(&name)
             || [

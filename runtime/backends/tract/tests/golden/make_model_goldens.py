@@ -4,8 +4,8 @@
     venv/bin/python make_model_goldens.py
 
 `dense`: batches that pay. `variable`: a dimension that the request chooses. `variable_image`: the same with a
-convolution. `recurrent`: operators with a memory, which must not outlive a request. `types`: one identity per element type. `shape`: an output that is a dimension. `reshaped`: dimensions
-that clients see otherwise. `category`: texts to numbers and back. `zipmap` (in `refused/`): an operator that tract
+convolution. `recurrent`: operators with a memory, which must not outlive a request. `element_types`: one identity per element type. `shape`: an output that is a dimension.
+`reshaped`: dimensions that clients see otherwise. `category`: texts to numbers and back. `zipmap` (in `refused/`): an operator that tract
 lacks. Expected outputs are ONNX Runtime's.
 """
 
@@ -123,7 +123,7 @@ def main():
     infos = [(value(f"in_{NAMES[kind]}", kind, "N", 2), value(f"out_{NAMES[kind]}", kind, "N", 2)) for kind in samples]
     nodes = [helper.make_node("Identity", [i.name], [o.name]) for i, o in infos]
     requests = [{i.name: np.stack([array, array[::-1], array])[:rows] for (i, _), array in zip(infos, samples.values())} for rows in (1, 2, 3)]
-    write("types", nodes, [i for i, _ in infos], [o for _, o in infos], requests, within=0.0)
+    write("element_types", nodes, [i for i, _ in infos], [o for _, o in infos], requests, within=0.0)
 
     write("shape", [helper.make_node("Shape", ["x"], ["y"])], [value("x", F, "A", "B")],
           [value("y", TensorProto.INT64, 2)], [{"x": real(3, 2)}, {"x": real(5, 1)}], max_batch_size=0)

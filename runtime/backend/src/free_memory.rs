@@ -6,7 +6,7 @@
 #![allow(unsafe_code, reason = "the C library's call has no safe form")]
 
 /// Asks the C library to give free memory back; takes a fraction of a millisecond for small heaps.
-pub(crate) fn give_back_free_memory() {
+pub fn give_back_free_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: the call takes no pointer, may be made at any time from any thread, and changes no memory in use.
     unsafe {

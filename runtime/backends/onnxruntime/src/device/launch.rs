@@ -1,0 +1,345 @@
+//! From a batch to work on the streams: everything is put there, and nothing is waited for.
+
+#![allow(unsafe_code, reason = "device memory is named by address")]
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use hanok_backend::{Batch, ServingError};
+use hanok_devices::{DeviceBuffer, DeviceError, DevicePool, RingRange, StagingRing, Stream};
+use hanok_tensor::Shape;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+use super::device_instance::{DeviceInstance, InFlight, Parts, Variants};
+use super::flight::{Landed, Load, Marks, Output};
+use super::inputs::{Inputs, Seat};
+use super::outputs::Outputs;
+use super::staging::Staging;
+use super::trouble::Trouble;
+use crate::failure::Failure;
+use crate::instance::copied;
+use crate::output_shapes::{InputShapes, OutputShapes};
+use crate::session::{Loaded, Name, RunOptions, run};
+use crate::value::{MemoryInfo, Value};
+
+/// A copy between a block of a flight and a graph's own buffer.
+struct Fixed {
+    block: u64,
+    graph: u64,
+    length: usize,
+}
+
+/// Addresses that the model computes with.
+struct Addresses {
+    inputs: SmallVec<[u64; 4]>,
+    outputs: SmallVec<[Option<u64>; 4]>,
+    /// Where a graph has buffers of its own: copies to them, and back.
+    to_graph: Vec<Fixed>,
+    from_graph: Vec<Fixed>,
+}
+
+impl DeviceInstance {
+    /// Puts copies, execution and copies back on the streams. On the way out of an error nothing of it is under way.
+    pub(super) fn launch(&mut self, batch: &Batch<'_>, marks: &Marks) -> Result<Load, Trouble> {
+        let began = Instant::now();
+        let alone = self.flights.is_empty();
+        let Self { parts, going, coming, variants, kept, staging, list, .. } = self;
+        let Parts { library, loaded, shapes, memory, stream, generation, device } = parts;
+        let (loaded, stream, going, coming): (&Loaded, &Stream, &Stream, &Stream) = (loaded, stream, going, coming);
+        let rows = batch.rows();
+        let bucket = variants.graphs.iter().position(|(bucket, _)| *bucket >= rows);
+        let padded = bucket.map_or(rows, |index| variants.graphs[index].0);
+        let mut inputs = Inputs::plan(library, loaded, batch, padded, bucket.is_none())?;
+        let wanted: SmallVec<[usize; 4]> =
+            (0..loaded.fetches.len()).filter(|&index| batch.wants_output(index)).collect();
+        let mut outputs = Outputs::default();
+        for &index in &wanted {
+            match expect(shapes, loaded, index, padded, &inputs.shapes) {
+                None => outputs.add_unknown(),
+                Some(known) => {
+                    let free = bucket.is_none().then_some(&inputs);
+                    outputs.add(batch, index, known, (padded, device.ordinal()), free)?;
+                }
+            }
+        }
+
+        let mut load = Load { rows, padded, regions: std::mem::take(&mut inputs.regions), ..Load::default() };
+        hold_outputs(batch, &outputs, &mut load);
+        let arriving = block(&generation.pool, inputs.block_bytes(), &mut load)?;
+        let leaving = block(&generation.pool, outputs.layout.length(), &mut load)?;
+        let (runs, scattered) = outputs.leave(leaving);
+        let staged = [
+            if inputs.are_staged() { inputs.layout.length() } else { 0 },
+            if runs.is_empty() { 0 } else { outputs.layout.length() },
+        ];
+        reserve(staging, staged, alone, &mut load)?;
+        let addresses = match bucket {
+            None => addresses(&inputs, &outputs, arriving, leaving),
+            Some(bucket) => fixed_addresses(&inputs, &outputs, (arriving, leaving), bucket, kept, &generation.pool)?,
+        };
+        let copies = inputs.gather(load.going.as_ref().map_or(&mut [], |range| staging.bytes(range)), arriving)?;
+        load.gathering = began.elapsed();
+
+        let copier = generation.copier();
+        let mut in_flight = InFlight(Some([going, stream, coming]));
+        marks.copying.record(going)?;
+        if let Some(range) = &load.going {
+            let bytes = staging.bytes(range);
+            for (begin, length) in copies.staged.iter() {
+                // SAFETY: the piece is not touched before the last mark was waited for, and the block is this flight's alone
+                // until then; on the way out of an error the streams are waited for.
+                unsafe { going.copy_in(arriving + begin as u64, &bytes[begin..begin + length])? };
+            }
+        }
+        // SAFETY: the regions are held by the load and the block is this flight's, both until the last mark; a generation that
+        // lives keeps its context, and with it what was opened there.
+        unsafe { copier.copy(going, list, &copies.pieces)? };
+        marks.copied.record(going)?;
+        stream.wait_for(&marks.copied)?;
+        for Fixed { block, graph, length } in addresses.to_graph.iter().filter(|fixed| fixed.length > 0) {
+            // SAFETY: the block is this flight's; the graph's buffer is used on this stream alone, in order.
+            unsafe { stream.copy_across(*graph, *block, *length)? };
+        }
+        marks.computing.record(stream)?;
+        let computation = Computation {
+            loaded,
+            memory,
+            variants,
+            bucket,
+            wanted: &wanted,
+            inputs: &mut inputs,
+            addresses: &addresses,
+        };
+        let values = computation.run(shapes, &mut outputs)?;
+        marks.computed.record(stream)?;
+
+        let known = outputs.expected.iter().any(Option::is_some);
+        if known {
+            for Fixed { block, graph, length } in &addresses.from_graph {
+                // SAFETY: as for the copies to the graph's buffers.
+                unsafe { stream.copy_across(*block, *graph, *length)? };
+            }
+            marks.ready.record(stream)?;
+            coming.wait_for(&marks.ready)?;
+            // SAFETY: as for the inputs; a region that is written to is its client's, who waits for the answer.
+            unsafe { copier.copy(coming, list, &scattered)? };
+            if let Some(range) = &load.coming {
+                let bytes = staging.bytes(range);
+                for (begin, length) in runs.iter() {
+                    // SAFETY: as for the inputs: nobody touches the piece before the last mark was waited for.
+                    unsafe { coming.copy_out(&mut bytes[begin..begin + length], leaving + begin as u64)? };
+                }
+            }
+        } else {
+            coming.wait_for(&marks.computed)?;
+        }
+        marks.done.record(coming)?;
+        load.outputs = arrivals(&wanted, outputs, values, &mut load)?;
+        in_flight.0 = None;
+        Ok(load)
+    }
+}
+
+/// Holds the regions that outputs are written to.
+fn hold_outputs(batch: &Batch<'_>, outputs: &Outputs, load: &mut Load) {
+    for &(member, index) in &outputs.placed {
+        let regions = batch.members()[member].request().regions.as_ref();
+        if let Some(output) = regions.and_then(|regions| regions.output(usize::from(index))) {
+            load.regions.push(output.slice.clone());
+        }
+    }
+}
+
+/// A block of the pool, held by the load; 0 where nothing is needed.
+fn block(pool: &Arc<DevicePool>, length: usize, load: &mut Load) -> Result<u64, DeviceError> {
+    if length == 0 {
+        return Ok(0);
+    }
+    let buffer = pool.allocate(length)?;
+    let address = buffer.address();
+    load.buffers.push(buffer);
+    Ok(address)
+}
+
+/// Takes pinned memory for inputs and outputs.
+fn reserve(staging: &mut Staging, [going, coming]: [usize; 2], alone: bool, load: &mut Load) -> Result<(), Trouble> {
+    let aligned = |length: usize| length.checked_next_multiple_of(StagingRing::ALIGNMENT).unwrap_or(usize::MAX);
+    staging.reserve(aligned(going).saturating_add(aligned(coming)), alone)?;
+    let mut take = |length: usize| -> Result<Option<RingRange>, ServingError> {
+        let none = || ServingError::internal("the staging memory of an instance is too small for its batches");
+        (length > 0).then(|| staging.take(length).ok_or_else(none)).transpose()
+    };
+    load.going = take(going)?;
+    load.coming = take(coming)?;
+    Ok(())
+}
+
+fn seated(seat: Seat, block: u64) -> u64 {
+    match seat {
+        Seat::Block(offset) => block + offset as u64,
+        Seat::Region(address) => address,
+    }
+}
+
+fn addresses(inputs: &Inputs<'_>, outputs: &Outputs, arriving: u64, leaving: u64) -> Addresses {
+    let expected = outputs.expected.iter();
+    Addresses {
+        inputs: inputs.moved.iter().map(|input| seated(input.seat, arriving)).collect(),
+        outputs: expected.map(|expected| expected.as_ref().map(|output| seated(output.seat, leaving))).collect(),
+        to_graph: Vec::new(),
+        from_graph: Vec::new(),
+    }
+}
+
+/// The buffers with which the graph of `bucket` was or will be captured; what is not known before has none.
+fn fixed_addresses(
+    inputs: &Inputs<'_>,
+    outputs: &Outputs,
+    (arriving, leaving): (u64, u64),
+    bucket: usize,
+    kept: &mut HashMap<(usize, usize), DeviceBuffer>,
+    pool: &Arc<DevicePool>,
+) -> Result<Addresses, DeviceError> {
+    let plain = addresses(inputs, outputs, arriving, leaving);
+    let mut fixed = |slot: usize, block: u64, length: usize| -> Result<Fixed, DeviceError> {
+        if let Some(buffer) = kept.get(&(bucket, slot)).filter(|buffer| buffer.length() == length) {
+            return Ok(Fixed { block, graph: buffer.address(), length });
+        }
+        let buffer = pool.allocate(length)?;
+        let graph = buffer.address();
+        kept.insert((bucket, slot), buffer);
+        Ok(Fixed { block, graph, length })
+    };
+    let (mut to_graph, mut from_graph) = (Vec::new(), Vec::new());
+    for (slot, (input, &block)) in inputs.moved.iter().zip(&plain.inputs).enumerate() {
+        to_graph.push(fixed(slot, block, input.length)?);
+    }
+    let mut places: SmallVec<[Option<u64>; 4]> = SmallVec::new();
+    for (slot, (output, block)) in (inputs.moved.len()..).zip(outputs.expected.iter().zip(&plain.outputs)) {
+        places.push(match (output, block) {
+            (Some(output), &Some(block)) => {
+                let made = fixed(slot, block, output.length)?;
+                let address = made.graph;
+                from_graph.push(made);
+                Some(address)
+            }
+            _ => None,
+        });
+    }
+    Ok(Addresses { inputs: to_graph.iter().map(|made| made.graph).collect(), outputs: places, to_graph, from_graph })
+}
+
+/// Values that the library allocated, by place among the outputs asked for.
+type Allocated = SmallVec<[Option<(Shape, bytes::Bytes)>; 4]>;
+
+/// One execution of the graph.
+struct Computation<'a, 'b> {
+    loaded: &'a Loaded,
+    memory: &'a MemoryInfo,
+    variants: &'a Variants,
+    bucket: Option<usize>,
+    wanted: &'a [usize],
+    inputs: &'a mut Inputs<'b>,
+    addresses: &'a Addresses,
+}
+
+impl Computation<'_, '_> {
+    /// Runs the graph. Where a shape was expected wrongly, it is run again and the library allocates: `outputs` then are all
+    /// unknown.
+    fn run(self, shapes: &mut OutputShapes, outputs: &mut Outputs) -> Result<Allocated, Trouble> {
+        let Self { loaded, memory, variants, bucket, wanted, inputs, addresses } = self;
+        let (mut names, mut values): (SmallVec<[Name<'_>; 4]>, SmallVec<[Value<'_>; 4]>) = Default::default();
+        for (name, value) in inputs.strings.drain(..) {
+            names.push(name);
+            values.push(value);
+        }
+        for (input, &address) in inputs.moved.iter().zip(&addresses.inputs) {
+            // SAFETY: the address is that of a buffer or region of this length, held until the last mark.
+            values.push(unsafe { Value::over_memory(memory, input.data_type, &input.shape, address, input.length)? });
+            names.push(input.name);
+        }
+        let output_names: SmallVec<[Name<'_>; 4]> =
+            wanted.iter().map(|&index| loaded.fetches[index].name.as_c_str().into()).collect();
+        let compute = |outputs: &Outputs| {
+            let mut places: SmallVec<[Option<Value<'_>>; 4]> = SmallVec::new();
+            for ((&index, expected), address) in wanted.iter().zip(&outputs.expected).zip(&addresses.outputs) {
+                places.push(match (expected, address) {
+                    (Some(expected), &Some(address)) => {
+                        let data_type = loaded.fetches[index].data_type;
+                        // SAFETY: as for the inputs; nothing else writes there until the last mark.
+                        Some(unsafe {
+                            Value::over_memory(memory, data_type, &expected.shape, address, expected.length)?
+                        })
+                    }
+                    _ => None,
+                });
+            }
+            let options: &RunOptions = match bucket {
+                _ if outputs.expected.iter().any(Option::is_none) => &variants.waiting,
+                Some(index) => &variants.graphs[index].1,
+                None => &variants.ahead,
+            };
+            run(&loaded.session, options, &names, &values, &output_names, places)
+        };
+        let mut result = compute(outputs);
+        let mut mistaken = None;
+        if result.as_ref().is_err_and(Failure::is_about_an_output_shape) && outputs.expected.iter().any(Option::is_some)
+        {
+            mistaken = Some(std::mem::take(outputs));
+            wanted.iter().for_each(|_| outputs.add_unknown());
+            result = compute(outputs);
+        }
+        let mut allocated = Allocated::new();
+        for (position, (&index, value)) in wanted.iter().zip(result?).enumerate() {
+            let Some(mut value) = value else {
+                allocated.push(None);
+                continue;
+            };
+            let (shape, data) = copied(&mut value, loaded.fetches[index].data_type)?;
+            match mistaken.as_ref().and_then(|mistaken| mistaken.expected[position].as_ref()) {
+                Some(expected) if expected.shape != shape => shapes.was_wrong(index),
+                _ => shapes.learn(index, &inputs.shapes, &shape),
+            }
+            allocated.push(Some((shape, data)));
+        }
+        Ok(allocated)
+    }
+}
+
+/// What comes of each output, now that it is under way.
+fn arrivals(
+    wanted: &[usize],
+    outputs: Outputs,
+    values: Allocated,
+    load: &mut Load,
+) -> Result<Vec<Output>, ServingError> {
+    load.placed = outputs.placed;
+    load.refused = outputs.refused;
+    let mut arriving = Vec::with_capacity(wanted.len());
+    for ((&index, expected), value) in wanted.iter().zip(outputs.expected).zip(values) {
+        let (shape, landed) = match (expected, value) {
+            (Some(expected), _) => {
+                let offset = if let Seat::Block(offset) = expected.seat { offset } else { 0 };
+                let (length, copied) = (expected.length, expected.host);
+                (expected.shape, Landed::Staged { offset, length, copied })
+            }
+            (None, Some((shape, data))) => (shape, Landed::Host(data)),
+            (None, None) => return Err(ServingError::internal("onnxruntime gave no value for an output")),
+        };
+        arriving.push(Output { index, shape, landed });
+    }
+    Ok(arriving)
+}
+
+fn expect(
+    shapes: &OutputShapes,
+    loaded: &Loaded,
+    index: usize,
+    rows: usize,
+    inputs: &InputShapes,
+) -> Option<(Shape, usize)> {
+    let shape = shapes.predict(index, rows, inputs)?;
+    let length = shape.byte_size(loaded.fetches[index].data_type).ok().flatten()?;
+    (length > 0).then_some((shape, length))
+}

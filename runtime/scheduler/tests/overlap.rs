@@ -1,0 +1,247 @@
+//! Instances that take the next batch while they compute one: what begins when, and who is answered whatever fails.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod test_model;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use hanok_backend::{
+    Batch, DeviceTimes, ErrorCode, InferenceRequest, InferenceResponse, InputPart, InstancePlacement, Model,
+    ModelInstance, PipelinedInstance, ServingError,
+};
+use hanok_scheduler::{ModelScheduler, ResponseFuture, SchedulerSettings, Submission};
+use hanok_telemetry::ModelStatistics;
+use hanok_tensor::{AlignedBuffer, DataType, Shape};
+use parking_lot::{Condvar, Mutex};
+use test_model::{FAIL, LOSE, PANIC, config, output, request};
+
+/// A row with this value is refused while another batch is under way.
+const ALONE: i32 = 555;
+
+/// What was called with which rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Call {
+    Begin(Vec<i32>),
+    End(Vec<i32>),
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    calls: Mutex<Vec<Call>>,
+    called: Condvar,
+    held: Mutex<bool>,
+    released: Condvar,
+    created: AtomicUsize,
+}
+
+impl Shared {
+    fn note(&self, call: Call) {
+        self.calls.lock().push(call);
+        self.called.notify_all();
+    }
+
+    /// Waits until `call` was made.
+    fn await_call(&self, call: &Call) {
+        let end = Instant::now() + Duration::from_secs(10);
+        let mut calls = self.calls.lock();
+        while !calls.contains(call) {
+            assert!(!self.called.wait_until(&mut calls, end).timed_out(), "{call:?} was not called: {calls:?}");
+        }
+    }
+
+    fn release(&self) {
+        *self.held.lock() = false;
+        self.released.notify_all();
+    }
+}
+
+#[derive(Debug)]
+struct OverlappingModel(Arc<Shared>);
+
+#[derive(Debug)]
+struct OverlappingInstance {
+    shared: Arc<Shared>,
+    under_way: VecDeque<Vec<i32>>,
+    lost: bool,
+}
+
+impl Model for OverlappingModel {
+    fn create_instance(&self, _: &InstancePlacement) -> Result<Box<dyn ModelInstance>, ServingError> {
+        self.0.created.fetch_add(1, SeqCst);
+        let shared = Arc::clone(&self.0);
+        Ok(Box::new(OverlappingInstance { shared, under_way: VecDeque::new(), lost: false }))
+    }
+}
+
+impl ModelInstance for OverlappingInstance {
+    fn execute(&mut self, batch: &mut Batch<'_>) -> Result<(), ServingError> {
+        assert!(self.under_way.is_empty(), "nothing else is under way when a batch is executed at once");
+        self.begin(batch)?;
+        self.end(batch)
+    }
+
+    fn device(&self) -> Option<u32> {
+        Some(0)
+    }
+
+    fn pipelined(&mut self) -> Option<&mut dyn PipelinedInstance> {
+        Some(self)
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost
+    }
+}
+
+impl PipelinedInstance for OverlappingInstance {
+    fn begin(&mut self, batch: &mut Batch<'_>) -> Result<(), ServingError> {
+        assert!(self.under_way.len() < 2, "at most two batches are under way");
+        let mut rows = Vec::new();
+        for part in batch.parts(0) {
+            let InputPart::Host(bytes) = part else { panic!("no request names a region") };
+            rows.extend(bytes.chunks_exact(4).map(|chunk| i32::from_le_bytes(chunk.try_into().unwrap())));
+        }
+        self.shared.note(Call::Begin(rows.clone()));
+        if rows.contains(&ALONE) && !self.under_way.is_empty() {
+            return Err(ServingError::internal("no room beside another batch"));
+        }
+        self.under_way.push_back(rows);
+        Ok(())
+    }
+
+    fn end(&mut self, batch: &mut Batch<'_>) -> Result<(), ServingError> {
+        let rows = self.under_way.pop_front().expect("a batch is under way");
+        assert_eq!(rows.len(), batch.rows(), "batches end in the order in which they began");
+        let mut held = self.shared.held.lock();
+        while *held {
+            self.shared.released.wait(&mut held);
+        }
+        drop(held);
+        self.shared.note(Call::End(rows.clone()));
+        if rows.contains(&PANIC) {
+            panic!("the test wants a panic");
+        }
+        self.lost |= rows.contains(&LOSE);
+        if self.lost || rows.contains(&FAIL) {
+            return Err(ServingError::internal("the test wants an error"));
+        }
+        let mut values = AlignedBuffer::zeroed(rows.len() * 4);
+        for (target, value) in values.chunks_exact_mut(4).zip(&rows) {
+            target.copy_from_slice(&(2 * value + 1).to_le_bytes());
+        }
+        let shape = Shape::new(&[i64::try_from(rows.len()).unwrap(), 1]);
+        batch.set_output(0, DataType::Int32, shape, values.into_bytes());
+        batch.set_device_times(DeviceTimes { input_ns: 10, infer_ns: 2000, output_ns: 30 });
+        Ok(())
+    }
+}
+
+struct Served {
+    shared: Arc<Shared>,
+    scheduler: ModelScheduler,
+    statistics: Arc<ModelStatistics>,
+}
+
+/// Batches of two rows at most, which leave at once; the first execution is held.
+fn serve_held() -> Served {
+    let shared = Arc::new(Shared::default());
+    *shared.held.lock() = true;
+    let statistics = Arc::new(ModelStatistics::new(2));
+    let settings = SchedulerSettings {
+        config: config(2, "dynamic_batching { }"),
+        statistics: Arc::clone(&statistics),
+        default_deadline: None,
+        max_queue: 0,
+    };
+    let scheduler = ModelScheduler::start(Arc::new(OverlappingModel(Arc::clone(&shared))), settings).unwrap();
+    Served { shared, scheduler, statistics }
+}
+
+impl Served {
+    fn submit(&self, request: InferenceRequest) -> ResponseFuture {
+        match self.scheduler.submit(request) {
+            Submission::Pending(future) => future,
+            Submission::Done(answer) => panic!("answered at once: {answer:?}"),
+        }
+    }
+
+    /// Begins a batch of 1 alone, and queues `values` behind it.
+    fn one_and(&self, first: i32, values: &[i32]) -> Vec<ResponseFuture> {
+        let mut futures = vec![self.submit(request(first))];
+        self.shared.await_call(&Call::Begin(vec![first]));
+        futures.extend(values.iter().map(|&value| self.submit(request(value))));
+        futures
+    }
+}
+
+fn answers(futures: Vec<ResponseFuture>) -> Vec<Result<Vec<i32>, ErrorCode>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let read = |answer: Result<InferenceResponse, ServingError>| match answer {
+        Ok(response) => Ok(output(&response)),
+        Err(error) => Err(error.code()),
+    };
+    futures.into_iter().map(|future| read(runtime.block_on(future))).collect()
+}
+
+#[test]
+fn a_full_batch_begins_before_the_one_before_it_ends() {
+    let served = serve_held();
+    // The first leaves alone; the two that come while it is held are full when it ends, and the last pair begins beside it.
+    let futures = served.one_and(1, &[2, 3, 4, 5]);
+    served.shared.release();
+    assert_eq!(answers(futures), [Ok(vec![3]), Ok(vec![5]), Ok(vec![7]), Ok(vec![9]), Ok(vec![11])]);
+    let calls = served.shared.calls.lock().clone();
+    let place =
+        |call: Call| calls.iter().position(|made| *made == call).unwrap_or_else(|| panic!("{call:?}: {calls:?}"));
+    assert!(place(Call::Begin(vec![4, 5])) < place(Call::End(vec![2, 3])), "{calls:?}");
+    assert_eq!(served.statistics.snapshot().execution_count, 3);
+    assert_eq!(served.statistics.device_busy_ns(), 3 * 2000, "the device's clock is what counts");
+}
+
+#[test]
+fn a_batch_that_may_still_grow_waits_in_the_queue() {
+    let served = serve_held();
+    let futures = served.one_and(1, &[2]);
+    served.shared.release();
+    assert_eq!(answers(futures), [Ok(vec![3]), Ok(vec![5])]);
+    let calls = served.shared.calls.lock().clone();
+    let expected = [vec![1], vec![2]].map(|rows| [Call::Begin(rows.clone()), Call::End(rows)]).concat();
+    assert_eq!(calls, expected);
+}
+
+#[test]
+fn a_failed_batch_disturbs_neither_its_members_nor_the_next() {
+    let served = serve_held();
+    let futures = served.one_and(1, &[2, FAIL, 4, 5]);
+    served.shared.release();
+    let answers = answers(futures);
+    assert_eq!(answers[2], Err(ErrorCode::Internal));
+    assert_eq!((&answers[1], &answers[3], &answers[4]), (&Ok(vec![5]), &Ok(vec![9]), &Ok(vec![11])));
+    assert_eq!(served.shared.created.load(SeqCst), 1);
+}
+
+#[test]
+fn a_lost_instance_answers_both_batches_and_is_replaced() {
+    for bad in [LOSE, PANIC] {
+        let served = serve_held();
+        let futures = served.one_and(1, &[2, bad, 4, 5]);
+        served.shared.release();
+        let answers = answers(futures);
+        assert_eq!(answers[0], Ok(vec![3]));
+        assert!(answers[1..].iter().all(Result::is_err), "{answers:?}");
+        assert_eq!(self::answers(vec![served.submit(request(7))]), [Ok(vec![15])]);
+        assert_eq!(served.shared.created.load(SeqCst), 2);
+    }
+}
+
+#[test]
+fn what_has_no_room_beside_another_is_executed_after_it() {
+    let served = serve_held();
+    let futures = served.one_and(1, &[2, 3, ALONE, 5]);
+    served.shared.release();
+    assert_eq!(answers(futures)[3], Ok(vec![2 * ALONE + 1]));
+}
