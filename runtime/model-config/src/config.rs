@@ -9,6 +9,7 @@ use std::time::Duration;
 use hanok_tensor::{DataType, Shape};
 
 use crate::wire;
+use crate::wire::model_version_policy::PolicyChoice;
 
 /// Parameter of a model's configuration that names the feature service which fills some of its inputs. It is the
 /// server's: backends leave it alone.
@@ -94,6 +95,24 @@ pub enum VersionPolicy {
     All,
     /// Exactly these versions.
     Specific(Vec<u64>),
+}
+
+impl VersionPolicy {
+    /// What `wire` declares, or the default. Numbers that are no versions are passed over: validation refuses them.
+    #[must_use]
+    pub fn declared(wire: &wire::ModelConfig) -> Self {
+        match wire.version_policy.as_ref().and_then(|policy| policy.policy_choice.as_ref()) {
+            None => Self::Latest { count: 1 },
+            Some(PolicyChoice::All(_)) => Self::All,
+            Some(PolicyChoice::Latest(latest)) => {
+                Self::Latest { count: usize::try_from(latest.num_versions).unwrap_or(usize::MAX).max(1) }
+            }
+            Some(PolicyChoice::Specific(specific)) => {
+                let numbers = specific.versions.iter().filter_map(|version| u64::try_from(*version).ok());
+                Self::Specific(numbers.filter(|number| *number > 0).collect())
+            }
+        }
+    }
 }
 
 /// How requests become batches.

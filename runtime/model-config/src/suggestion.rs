@@ -40,25 +40,9 @@ const ALIASES: [(&str, &str); 8] = [
 ];
 
 /// Number of insertions, deletions, substitutions and swaps of neighbours, ignoring ASCII case: the optimal string
-/// alignment distance (Damerau 1964; Levenshtein 1966).
+/// alignment distance.
 fn edit_distance(left: &str, right: &str) -> usize {
-    let letters = |text: &str| text.chars().map(|letter| letter.to_ascii_lowercase()).collect::<Vec<char>>();
-    let (left, right) = (letters(left), letters(right));
-    let mut rows = vec![vec![0; right.len() + 1]; left.len() + 1];
-    rows[0] = (0..=right.len()).collect();
-    for row in 1..=left.len() {
-        rows[row][0] = row;
-        for column in 1..=right.len() {
-            let differs = usize::from(left[row - 1] != right[column - 1]);
-            let mut best =
-                (rows[row - 1][column - 1] + differs).min(rows[row - 1][column] + 1).min(rows[row][column - 1] + 1);
-            if row > 1 && column > 1 && left[row - 1] == right[column - 2] && left[row - 2] == right[column - 1] {
-                best = best.min(rows[row - 2][column - 2] + 1);
-            }
-            rows[row][column] = best;
-        }
-    }
-    rows[left.len()][right.len()]
+    strsim::osa_distance(&left.to_ascii_lowercase(), &right.to_ascii_lowercase())
 }
 
 #[cfg(test)]

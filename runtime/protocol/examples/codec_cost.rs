@@ -44,7 +44,7 @@ fn median_ns(calls: u32, mut call: impl FnMut()) -> f64 {
 }
 
 fn reply<'a>(name: &'a str, parameters: &'a Parameters, shape: &[i64], data: Bytes, binary: bool) -> InferReply<'a> {
-    let output = ReplyOutput { name, data_type: DataType::Fp32, shape: Shape::new(shape), data, binary };
+    let output = ReplyOutput { name, data_type: DataType::Fp32, shape: Shape::new(shape), data, binary, placed: false };
     InferReply { id: "1", model_name: "identity_fp32", model_version: 1, parameters, outputs: smallvec![output] }
 }
 

@@ -13,6 +13,7 @@ mod description;
 mod message;
 mod output_plan;
 mod parameters;
+mod region_lookup;
 mod reply;
 mod request_validation;
 mod status;
@@ -29,6 +30,7 @@ pub use description::{
 pub use message::{InferMessage, MessageInput, RequestedOutput, ReservedParameters, SharedMemoryRange, TensorSource};
 pub use output_plan::{OutputPlan, PlannedOutput};
 pub use parameters::{RESERVED_PREFIX, is_reserved_parameter};
+pub use region_lookup::{NoRegions, RegionLookup};
 pub use reply::{InferReply, OutputLabels, ReplyOutput, reply_outputs};
-pub use request_validation::{UnaryEndpoint, prepare, refuse_decoupled};
+pub use request_validation::{UnaryEndpoint, prepare, prepare_with_regions, refuse_decoupled};
 pub use status::{StatusProfile, grpc_code, http_status};

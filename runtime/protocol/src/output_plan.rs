@@ -13,6 +13,8 @@ pub struct PlannedOutput {
     pub binary: bool,
     /// Number of classes wanted; 0 means the tensor itself.
     pub classification: u32,
+    /// Whether it goes to a region that the client lent: the reply tells its shape only.
+    pub placed: bool,
 }
 
 /// The outputs of a reply.
@@ -37,7 +39,8 @@ impl OutputPlan {
         let all_binary = matches!(self, Self::All { binary: true });
         (0..all)
             .filter_map(move |index| {
-                Some(PlannedOutput { index: u16::try_from(index).ok()?, binary: all_binary, classification: 0 })
+                let index = u16::try_from(index).ok()?;
+                Some(PlannedOutput { index, binary: all_binary, classification: 0, placed: false })
             })
             .chain(only.iter().copied())
     }

@@ -23,10 +23,12 @@ pub struct ReplyOutput<'c> {
     pub data_type: DataType,
     /// Dimensions as the client sees them, with the batch dimension.
     pub shape: Shape,
-    /// Row-major little-endian bytes, as many as data type and shape say.
+    /// Row-major little-endian bytes, as many as data type and shape say; none for one that is placed.
     pub data: Bytes,
     /// Whether an HTTP reply carries it as binary data.
     pub binary: bool,
+    /// Whether it is in a region that the client lent, and not in the reply.
+    pub placed: bool,
 }
 
 /// A whole reply, before either protocol encodes it.
@@ -59,7 +61,7 @@ pub fn reply_outputs<'c>(
         let index = usize::from(planned.index);
         let Some(spec) = config.outputs.get(index) else { continue };
         let Some(mut tensor) = response.outputs.get_mut(index).and_then(Option::take) else { continue };
-        if !matches!(tensor.shape.byte_size(tensor.data_type), Ok(None)) {
+        if !planned.placed && !matches!(tensor.shape.byte_size(tensor.data_type), Ok(None)) {
             check_size(spec, &tensor)?;
         }
         if planned.classification > 0 {
@@ -71,7 +73,8 @@ pub fn reply_outputs<'c>(
             data_type: tensor.data_type,
             shape: tensor.shape,
             data: tensor.data,
-            binary: planned.binary,
+            binary: planned.binary && !planned.placed,
+            placed: planned.placed,
         });
     }
     Ok(outputs)
@@ -110,8 +113,8 @@ mod tests {
         assert_eq!(all.iter().map(|output| output.name).collect::<Vec<_>>(), ["OUTPUT0", "OUTPUT1"]);
         assert!(all[0].binary);
         let plan = OutputPlan::Only(smallvec![
-            PlannedOutput { index: 1, binary: false, classification: 0 },
-            PlannedOutput { index: 0, binary: true, classification: 3 },
+            PlannedOutput { index: 1, binary: false, classification: 0, placed: false },
+            PlannedOutput { index: 0, binary: true, classification: 3, placed: false },
         ]);
         let some = reply_outputs(&mut full(), &plan, &config, &[]).unwrap();
         assert_eq!(some.iter().map(|output| output.name).collect::<Vec<_>>(), ["OUTPUT1", "OUTPUT0"]);

@@ -5,13 +5,18 @@
 
 use std::time::Instant;
 
-use hanok_backend::{InferenceRequest, InputTensor, OutputSelection, ServingError};
+use bytes::Bytes;
+use hanok_backend::{
+    InferenceRequest, InputTensor, OutputSelection, RegionOutput, RegionSlice, RequestRegions, ServingError,
+};
 use hanok_model_config::{InputSpec, ModelConfig};
 use hanok_tensor::{BytesElementError, BytesElements, Shape, ShapeError};
 use smallvec::{SmallVec, smallvec};
 
 use crate::classification::check_data_type;
-use crate::{InferMessage, MessageInput, OutputPlan, PlannedOutput, RequestedOutput, TensorSource};
+use crate::{
+    InferMessage, MessageInput, NoRegions, OutputPlan, PlannedOutput, RegionLookup, RequestedOutput, TensorSource,
+};
 
 type Inputs = SmallVec<[Option<InputTensor>; 2]>;
 
@@ -52,15 +57,31 @@ pub fn prepare(
     received: Instant,
     deadline: Option<Instant>,
 ) -> Result<(InferenceRequest, OutputPlan), ServingError> {
-    let plan = plan_outputs(&message.outputs, message.unnamed_outputs_binary, config)?;
+    prepare_with_regions(message, config, &NoRegions, received, deadline)
+}
+
+/// As [`prepare`], for a server whose clients may name what `lookup` finds.
+///
+/// # Errors
+/// As [`prepare`], and what `lookup` answers.
+pub fn prepare_with_regions(
+    message: InferMessage<'_>,
+    config: &ModelConfig,
+    lookup: &dyn RegionLookup,
+    received: Instant,
+    deadline: Option<Instant>,
+) -> Result<(InferenceRequest, OutputPlan), ServingError> {
+    let mut regions = Regions { lookup, found: None };
+    let plan = plan_outputs(&message.outputs, message.unnamed_outputs_binary, config, &mut regions)?;
     let outputs = match &plan {
         OutputPlan::All { .. } => OutputSelection::All,
         OutputPlan::Only(outputs) => OutputSelection::Only(outputs.iter().map(|output| output.index).collect()),
     };
-    let (inputs, rows) = validate_inputs(message.inputs, config)?;
+    let (inputs, rows) = validate_inputs(message.inputs, config, &mut regions)?;
     let request = InferenceRequest {
         id: message.id,
         inputs,
+        regions: regions.found,
         rows,
         outputs,
         parameters: message.parameters,
@@ -73,10 +94,23 @@ pub fn prepare(
     Ok((request, plan))
 }
 
+/// Where regions are looked up, and those that the request names.
+struct Regions<'a> {
+    lookup: &'a dyn RegionLookup,
+    found: Option<Box<RequestRegions>>,
+}
+
+impl Regions<'_> {
+    fn found(&mut self) -> &mut RequestRegions {
+        self.found.get_or_insert_default()
+    }
+}
+
 fn plan_outputs(
     requested: &[RequestedOutput<'_>],
     unnamed_binary: bool,
     config: &ModelConfig,
+    regions: &mut Regions<'_>,
 ) -> Result<OutputPlan, ServingError> {
     if requested.is_empty() {
         return Ok(OutputPlan::All { binary: unnamed_binary });
@@ -99,22 +133,24 @@ fn plan_outputs(
         if std::mem::replace(seen, true) {
             return Err(ServingError::invalid(format!("output '{}' already exists in request", output.name)));
         }
-        if output.shared_memory.is_some() {
-            return Err(shared_memory_unsupported());
+        if let Some(range) = &output.shared_memory {
+            let slice = regions.lookup.find(range)?;
+            regions.found().outputs.push(RegionOutput { index, name: spec.name.as_str().into(), slice });
         }
         if output.classification > 0 {
             check_data_type(spec.data_type)?;
         }
-        planned.push(PlannedOutput { index, binary: output.binary, classification: output.classification });
+        let placed = output.shared_memory.is_some();
+        planned.push(PlannedOutput { index, binary: output.binary, classification: output.classification, placed });
     }
     Ok(OutputPlan::Only(planned))
 }
 
-fn shared_memory_unsupported() -> ServingError {
-    ServingError::unsupported("shared memory is not supported by this server")
-}
-
-fn validate_inputs(sent: SmallVec<[MessageInput<'_>; 2]>, config: &ModelConfig) -> Result<(Inputs, u32), ServingError> {
+fn validate_inputs(
+    sent: SmallVec<[MessageInput<'_>; 2]>,
+    config: &ModelConfig,
+    regions: &mut Regions<'_>,
+) -> Result<(Inputs, u32), ServingError> {
     let count = sent.len();
     let mut placed: SmallVec<[Option<MessageInput<'_>>; 2]> = SmallVec::new();
     placed.resize_with(config.inputs.len(), || None);
@@ -136,8 +172,8 @@ fn validate_inputs(sent: SmallVec<[MessageInput<'_>; 2]>, config: &ModelConfig) 
     check_presence(&placed, unknown.as_ref(), count, config)?;
     let rows = batch_size(&placed, config)?;
     let mut inputs = Inputs::new();
-    for (spec, input) in config.inputs.iter().zip(placed) {
-        inputs.push(input.map(|input| validate_input(input, spec, config)).transpose()?);
+    for (index, (spec, input)) in (0..).zip(config.inputs.iter().zip(placed)) {
+        inputs.push(input.map(|input| validate_input(input, (index, spec), config, regions)).transpose()?);
     }
     Ok((inputs, rows))
 }
@@ -217,8 +253,9 @@ fn batch_size(placed: &[Option<MessageInput<'_>>], config: &ModelConfig) -> Resu
 
 fn validate_input(
     input: MessageInput<'_>,
-    spec: &InputSpec,
+    (index, spec): (u16, &InputSpec),
     config: &ModelConfig,
+    regions: &mut Regions<'_>,
 ) -> Result<InputTensor, ServingError> {
     if input.data_type != spec.data_type {
         return Err(ServingError::invalid(format!(
@@ -236,21 +273,25 @@ fn validate_input(
     if !fits {
         return Err(unexpected_shape(&input, spec, config));
     }
-    let data = match input.data {
-        TensorSource::Inline(data) => data,
-        TensorSource::SharedMemory(_) => return Err(shared_memory_unsupported()),
+    let (data, slice) = match input.data {
+        TensorSource::Inline(data) => (data, None),
+        TensorSource::SharedMemory(range) => (Bytes::new(), Some(regions.lookup.find(&range)?)),
     };
+    let length = slice.as_ref().map_or(data.len(), RegionSlice::length);
     match input.shape.byte_size(spec.data_type).map_err(|error| no_size(spec, config, error))? {
-        Some(size) if size == data.len() => {}
+        Some(size) if size == length => {}
         Some(size) => {
             return Err(ServingError::invalid(format!(
-                "input byte size mismatch for input '{}' for model '{}'. Expected {size}, got {}",
-                spec.name,
-                config.name,
-                data.len()
+                "input byte size mismatch for input '{}' for model '{}'. Expected {size}, got {length}",
+                spec.name, config.name
             )));
         }
+        // Elements in a region are counted when they were copied out of it.
+        None if slice.is_some() => {}
         None => check_elements(&data, &input.shape, spec, config)?,
+    }
+    if let Some(slice) = slice {
+        regions.found().inputs.push((index, slice));
     }
     Ok(InputTensor { shape: input.shape, data })
 }

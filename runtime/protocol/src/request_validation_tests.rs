@@ -221,6 +221,65 @@ fn w30_outputs_by_name() {
     assert_eq!(with(vec![shared], &config, good()).unwrap_err().code(), ErrorCode::Unsupported);
 }
 
+/// One region of 64 bytes, of which nothing is read here.
+#[derive(Debug)]
+struct OneRegion;
+
+impl hanok_backend::RegionMemory for OneRegion {
+    fn place(&self) -> Result<hanok_backend::DevicePlace, ServingError> {
+        panic!("validation looks at no memory")
+    }
+
+    fn read(&self, _: u64, _: &mut [u8]) -> Result<(), ServingError> {
+        panic!("validation looks at no memory")
+    }
+
+    fn write(&self, _: u64, _: &[u8]) -> Result<(), ServingError> {
+        panic!("validation looks at no memory")
+    }
+}
+
+impl RegionLookup for OneRegion {
+    fn find(&self, range: &SharedMemoryRange<'_>) -> Result<RegionSlice, ServingError> {
+        let length = range.check_within(64)?;
+        Ok(RegionSlice::new(std::sync::Arc::new(Self), range.offset, length))
+    }
+}
+
+#[test]
+fn w63_tensors_in_regions_have_their_shapes_checked_and_no_bytes() {
+    let config = sample_models::simple();
+    let range = |offset, byte_size| SharedMemoryRange { region: "r".into(), offset, byte_size };
+    let lent = |offset, byte_size| MessageInput {
+        data: TensorSource::SharedMemory(range(offset, byte_size)),
+        ..ints("INPUT1", &[1, 16])
+    };
+    let output =
+        RequestedOutput { name: "OUTPUT1".into(), binary: true, classification: 0, shared_memory: Some(range(60, 4)) };
+    let with = |input, outputs: Vec<RequestedOutput<'static>>| {
+        let inputs = smallvec![ints("INPUT0", &[1, 16]), input];
+        let message = InferMessage { inputs, outputs: outputs.into(), ..InferMessage::default() };
+        prepare_with_regions(message, &config, &OneRegion, Instant::now(), None)
+    };
+    let (request, plan) = with(lent(0, 64), vec![output]).unwrap();
+    let regions = request.regions.unwrap();
+    assert_eq!((regions.input(0).is_some(), regions.input(1).map(RegionSlice::length)), (false, Some(64)));
+    assert!(request.inputs[1].as_ref().unwrap().data.is_empty());
+    let wanted = regions.output(1).unwrap();
+    assert_eq!(wanted.check_room(4), Ok(()));
+    assert_eq!(
+        wanted.check_room(64).unwrap_err().message(),
+        "shared memory size specified with the request for output 'OUTPUT1' (4 bytes) should be at least 64 bytes to hold \
+         the results"
+    );
+    assert!(plan.outputs(2).all(|output| output.placed));
+    assert_eq!(with(ints("INPUT1", &[1, 16]), vec![]).unwrap().0.regions.map(drop), None, "and nothing costs without");
+    let text = with(lent(4, 60), vec![]).unwrap_err().message().to_owned();
+    assert_eq!(text, "input byte size mismatch for input 'INPUT1' for model 'simple'. Expected 64, got 60");
+    let text = with(lent(4, 64), vec![]).unwrap_err().message().to_owned();
+    assert_eq!(text, "Invalid offset + byte size for shared memory region: 'r'");
+}
+
 #[test]
 fn w34_w89_decoupled_models_need_a_stream() {
     assert_eq!(refuse_decoupled(&sample_models::simple(), UnaryEndpoint::Http), Ok(()));

@@ -145,19 +145,30 @@ impl ModelRoots {
     }
 }
 
+impl ModelFolder {
+    /// Versions whose files are as they were, where nothing beside them changed but the configuration.
+    pub(crate) fn unchanged_versions(&self, before: &Fingerprint) -> BTreeSet<u64> {
+        let beside = |path: &Path| version_of(&self.directory, path).is_none() && !is_configuration(path);
+        if before.part(beside) != self.fingerprint.part(beside) {
+            return BTreeSet::new();
+        }
+        let same = |folder: &&PathBuf| {
+            before.part(|path| path.starts_with(folder)) == self.fingerprint.part(|path| path.starts_with(folder))
+        };
+        self.versions.iter().filter(|(_, folder)| same(folder)).map(|(number, _)| *number).collect()
+    }
+}
+
 impl Fingerprint {
+    fn part(&self, wanted: impl Fn(&Path) -> bool) -> BTreeMap<&Path, (u64, Option<SystemTime>)> {
+        let kept = self.0.iter().filter(|(path, _)| wanted(path));
+        kept.map(|(path, facts)| (path.as_path(), *facts)).collect()
+    }
+
     /// Whether nothing but configuration files differs.
     pub(crate) fn same_but_configuration(&self, other: &Self) -> bool {
-        let files = |fingerprint: &'_ Self| -> BTreeMap<PathBuf, (u64, Option<SystemTime>)> {
-            let is_model = |path: &&PathBuf| path.extension().is_none_or(|extension| extension != "pbtxt");
-            fingerprint
-                .0
-                .iter()
-                .filter(|(path, _)| is_model(path))
-                .map(|(path, facts)| (path.clone(), *facts))
-                .collect()
-        };
-        files(self) == files(other)
+        let is_model = |path: &Path| !is_configuration(path);
+        self.part(is_model) == other.part(is_model)
     }
 
     fn add(&mut self, path: &Path) {
@@ -167,6 +178,16 @@ impl Fingerprint {
             self.0.insert(path.to_owned(), (size, modified));
         }
     }
+}
+
+fn is_configuration(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "pbtxt")
+}
+
+/// The number of the version folder of `model` that `path` is or was in.
+fn version_of(model: &Path, path: &Path) -> Option<u64> {
+    let first = path.strip_prefix(model).ok()?.components().next()?;
+    first.as_os_str().to_str()?.parse().ok()
 }
 
 /// The number of a version folder: decimal, above 0, without a leading zero; anything else is not a version.
@@ -218,6 +239,39 @@ mod tests {
         assert_ne!(roots.read("m").unwrap().fingerprint, before.fingerprint);
         assert!(matches!(roots.read("absent"), Err(FolderProblem::Missing)));
         assert!(matches!(roots.read("../m"), Err(FolderProblem::Name)));
+    }
+
+    #[test]
+    fn versions_that_did_not_change_are_told() {
+        let root = tempfile::tempdir().unwrap();
+        let model = root.path().join("m");
+        let write = |path: &str, text: &str| {
+            fs::create_dir_all(model.join(path).parent().unwrap()).unwrap();
+            fs::write(model.join(path), text).unwrap();
+        };
+        write("1/model.onnx", "one");
+        write("2/model.onnx", "two");
+        write("labels.txt", "a");
+        let roots = ModelRoots::new(vec![root.path().to_owned()], None);
+        let before = roots.read("m").unwrap();
+        let unchanged = |number: &[u64]| {
+            let now = roots.read("m").unwrap();
+            assert_eq!(now.unchanged_versions(&before.fingerprint).into_iter().collect::<Vec<_>>(), number);
+        };
+        unchanged(&[1, 2]);
+        write("3/model.onnx", "three");
+        write("config.pbtxt", "max_batch_size: 1");
+        unchanged(&[1, 2]);
+        write("2/model.onnx", "two and more");
+        unchanged(&[1]);
+        fs::remove_dir_all(model.join("2")).unwrap();
+        unchanged(&[1]);
+        write("1/weights.bin", "more");
+        unchanged(&[]);
+        fs::remove_file(model.join("1/weights.bin")).unwrap();
+        unchanged(&[1]);
+        write("labels.txt", "a, b");
+        unchanged(&[]);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 mod backend_registry;
 mod feature_step;
+mod gpu_devices;
+mod last_load;
 mod layout;
 mod lifecycle;
 mod load_gate;
@@ -13,16 +15,20 @@ mod model_state;
 mod override_files;
 mod poller;
 mod ready_models;
+mod reload;
 mod retirement;
+mod version_keeper;
 mod version_policy;
 mod warmup;
 
 pub use backend_registry::BackendRegistry;
 pub use feature_step::{FeatureSource, FeatureStep, FillFuture, FilledRequest};
+pub use gpu_devices::GpuDevices;
 pub use layout::{FolderProblem, ModelFolder, ModelRoots};
 pub use lifecycle::{ControlMode, LoadRequest, ModelRepository, RepositorySettings};
 pub use load_gate::LoadGate;
 pub use model_state::{IndexEntry, VersionState};
 pub use poller::Poller;
 pub use ready_models::{ReadyModel, ReadyModels, ReadyVersion};
+pub use version_keeper::{KeptVersion, VersionKeeper};
 pub use version_policy::versions_to_serve;

@@ -9,17 +9,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hanok_backend::{ErrorCode, ServingError};
-use hanok_model_config::ModelConfig;
 use parking_lot::Mutex;
 
-use crate::layout::{Fingerprint, FolderProblem, ModelFolder};
+use crate::last_load::LastLoad;
+use crate::layout::{FolderProblem, ModelFolder};
 use crate::loading::LoadingContext;
 use crate::model_state::ModelState;
 use crate::override_files::OverrideFolder;
 use crate::ready_models::unknown_model;
+use crate::reload::{Kept, Occasion};
 use crate::retirement::Retirement;
 use crate::{
-    BackendRegistry, FeatureSource, IndexEntry, LoadGate, ModelRoots, ReadyModels, ReadyVersion, VersionState,
+    BackendRegistry, FeatureSource, GpuDevices, IndexEntry, LoadGate, ModelRoots, ReadyModels, ReadyVersion,
+    VersionKeeper, VersionState,
 };
 
 /// Who decides what is loaded.
@@ -59,8 +61,12 @@ pub struct RepositorySettings {
     pub scratch_directory: PathBuf,
     /// Who may say no before a model is loaded. With one, load requests may bring neither configuration nor files.
     pub gate: Option<Arc<dyn LoadGate>>,
+    /// Who keeps what is loaded from being removed.
+    pub keeper: Option<Arc<dyn VersionKeeper>>,
     /// Who knows the feature services that configurations name.
     pub features: Option<Arc<dyn FeatureSource>>,
+    /// The GPUs that models may use; `None` when none was asked for.
+    pub gpus: Option<Arc<GpuDevices>>,
 }
 
 /// What a load request may bring.
@@ -88,14 +94,6 @@ pub struct ModelRepository {
     retirement: Retirement,
 }
 
-/// What was loaded last of one model; its lock is held for the length of an operation.
-#[derive(Debug, Default)]
-struct LastLoad {
-    fingerprint: Option<Fingerprint>,
-    /// Keeps the files of a load request until the next load.
-    override_folder: Option<OverrideFolder>,
-}
-
 impl ModelRepository {
     /// A repository that has loaded nothing yet.
     ///
@@ -115,7 +113,9 @@ impl ModelRepository {
                 default_max_batch_size: settings.default_max_batch_size,
                 default_deadline: settings.default_deadline,
                 max_queue: settings.max_queue,
+                keeper: settings.keeper,
                 features: settings.features,
+                gpus: settings.gpus,
             },
             ready: ReadyModels::default(),
             states: Arc::default(),
@@ -128,6 +128,12 @@ impl ModelRepository {
     #[must_use]
     pub const fn ready(&self) -> &ReadyModels {
         &self.ready
+    }
+
+    /// The GPUs that models may use; `None` when none was asked for.
+    #[must_use]
+    pub fn gpus(&self) -> Option<&GpuDevices> {
+        self.context.gpus.as_deref()
     }
 
     /// Who decides what is loaded.
@@ -173,7 +179,7 @@ impl ModelRepository {
                 let work = || {
                     while let Some(name) = { queue.lock().next() } {
                         // The failure is in the log and in the index already.
-                        drop(self.load_now(&name, &LoadRequest::default(), false));
+                        drop(self.load_now(&name, &LoadRequest::default(), Occasion::Asked));
                     }
                 };
                 let builder = std::thread::Builder::new().name(format!("hanok-load-{index}"));
@@ -191,7 +197,7 @@ impl ModelRepository {
     /// else what failed. A failed reload leaves the old versions serving.
     pub fn load(&self, name: &str, request: &LoadRequest) -> Result<(), ServingError> {
         self.require_explicit("load", name)?;
-        let outcome = self.load_now(name, request, false);
+        let outcome = self.load_now(name, request, Occasion::Asked);
         self.release_loading_memory();
         outcome
     }
@@ -207,6 +213,16 @@ impl ModelRepository {
             self.unload_now(name, "unloaded");
         }
         Ok(())
+    }
+
+    /// Loads a model if its folder is not as it was when all of it was last loaded, whatever the control mode: for this
+    /// process's own use. What could not be loaded is tried again. Versions whose files and configuration (but for the version policy) did not change go on as they are.
+    /// Blocks for as long as that takes; [`release_loading_memory`](Self::release_loading_memory) is left to the caller.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), but for the control mode.
+    pub fn refresh(&self, name: &str) -> Result<(), ServingError> {
+        self.load_now(name, &LoadRequest::default(), Occasion::Refreshed)
     }
 
     fn require_explicit(&self, verb: &str, name: &str) -> Result<(), ServingError> {
@@ -237,7 +253,7 @@ impl ModelRepository {
         }
         for name in names {
             // The failure is in the log and in the index already.
-            drop(self.load_now(&name, &LoadRequest::default(), true));
+            drop(self.load_now(&name, &LoadRequest::default(), Occasion::Polled));
         }
     }
 
@@ -245,7 +261,7 @@ impl ModelRepository {
         Arc::clone(self.operations.lock().entry(name.to_owned()).or_default())
     }
 
-    fn load_now(&self, name: &str, request: &LoadRequest, only_if_changed: bool) -> Result<(), ServingError> {
+    fn load_now(&self, name: &str, request: &LoadRequest, occasion: Occasion) -> Result<(), ServingError> {
         if self.gate.is_some() && (request.config_json.is_some() || !request.files.is_empty()) {
             let reason = "this server loads models as they lie in its repository only";
             return Err(ServingError::invalid(format!("failed to load '{name}': {reason}")));
@@ -257,15 +273,15 @@ impl ModelRepository {
         };
         let operation = self.operation(name);
         let mut last = operation.lock();
-        if only_if_changed && last.fingerprint.as_ref() == Some(&folder.fingerprint) {
+        if last.suffices(occasion, &folder.fingerprint) {
             return Ok(());
         }
-        let before = last.fingerprint.replace(folder.fingerprint.clone());
-        let same_files = before.is_some_and(|before| before.same_but_configuration(&folder.fingerprint));
+        let kept = Kept::since(last.loaded(), &folder, occasion);
         let outcome =
-            self.admit(&folder).and_then(|()| self.load_folder(&folder, request.config_json.as_deref(), same_files));
+            self.admit(&folder).and_then(|()| self.load_folder(&folder, request.config_json.as_deref(), &kept));
+        last.note(&folder.fingerprint, outcome.is_ok().then_some(override_folder));
         match &outcome {
-            Ok(()) => last.override_folder = override_folder,
+            Ok(()) => self.forget_absent(&folder),
             Err(error) => {
                 tracing::error!(model = name, %error, "loading failed");
                 if self.ready.versions(name).is_empty() {
@@ -296,6 +312,13 @@ impl ModelRepository {
         }
     }
 
+    /// Takes versions that could not be loaded and are not there any more out of the index.
+    fn forget_absent(&self, folder: &ModelFolder) {
+        if let Some(state) = self.states.lock().get_mut(&folder.name) {
+            state.forget_failures(|version| !folder.versions.contains_key(&version));
+        }
+    }
+
     fn read_folder(&self, name: &str) -> Result<ModelFolder, ServingError> {
         self.roots.read(name).map_err(|problem| {
             let failed = |reason: &str| format!("failed to load '{name}', {reason}");
@@ -314,14 +337,7 @@ impl ModelRepository {
     }
 
     /// Loads every version that the policy asks for; swaps when done. Versions that fail keep what they had.
-    ///
-    /// `same_files` tells that nothing but the configuration changed since the last load.
-    fn load_folder(
-        &self,
-        folder: &ModelFolder,
-        config_json: Option<&str>,
-        same_files: bool,
-    ) -> Result<(), ServingError> {
+    fn load_folder(&self, folder: &ModelFolder, config_json: Option<&str>, kept: &Kept) -> Result<(), ServingError> {
         let name = folder.name.as_str();
         let plan = self.context.plan(folder, config_json)?;
         let before = self.ready.versions(name);
@@ -332,10 +348,12 @@ impl ModelRepository {
             if old.is_none() {
                 self.set_state(name, version, VersionState::Loading, "");
             }
+            if let Some(old) = old.filter(|old| kept.whole(old, &plan.config)) {
+                serving.push(Arc::clone(old));
+                continue;
+            }
             // A change of nothing but the instances is no new model: its counters go on (W-75).
-            let counters = old
-                .filter(|old| same_files && differs_in_instances_only(&old.config, &plan.config))
-                .map(|old| Arc::clone(&old.statistics));
+            let counters = old.filter(|old| kept.counters(old, &plan.config)).map(|old| Arc::clone(&old.statistics));
             match self.context.load_version(folder, &plan.config, version, counters) {
                 Ok(ready) => {
                     tracing::info!(model = name, version, seconds = ready.load_seconds, "ready");
@@ -355,16 +373,16 @@ impl ModelRepository {
             // Nothing new serves; whatever served before goes on.
             return Err(first_failure.unwrap_or_else(|| unknown_model(name, None)));
         }
-        let kept: BTreeSet<u64> = serving.iter().map(|ready| ready.version).collect();
+        let versions: BTreeSet<u64> = serving.iter().map(|ready| ready.version).collect();
         let replaced = self.ready.replace(name, serving.clone());
-        for &version in &kept {
+        for &version in &versions {
             self.set_state(name, version, VersionState::Ready, "");
         }
         for old in replaced {
             if serving.iter().any(|ready| Arc::ptr_eq(ready, &old)) {
                 continue;
             }
-            if kept.contains(&old.version) {
+            if versions.contains(&old.version) {
                 self.retirement.retire(old, || {});
             } else {
                 self.retire(name, old, "unloaded");
@@ -465,15 +483,4 @@ impl ModelRepository {
         }
         versions.iter().all(|version| version.scheduler.wait_drained(until))
     }
-}
-
-/// Whether two configurations ask for different instances of the same model.
-fn differs_in_instances_only(old: &ModelConfig, new: &ModelConfig) -> bool {
-    if old.instance_groups == new.instance_groups {
-        return false;
-    }
-    let (mut old, mut new) = (old.wire.clone(), new.wire.clone());
-    old.instance_group.clear();
-    new.instance_group.clear();
-    old == new
 }

@@ -54,6 +54,12 @@ impl ModelState {
         self.versions.insert(version, (state, reason.into()));
     }
 
+    /// Forgets versions that could not be loaded, where `gone` says so. What was unloaded stays to be seen (W-73).
+    pub(crate) fn forget_failures(&mut self, gone: impl Fn(u64) -> bool) {
+        let failed = |state: &VersionState, reason: &str| *state == VersionState::Unavailable && reason != "unloaded";
+        self.versions.retain(|version, (state, reason)| !(gone(*version) && failed(state, reason)));
+    }
+
     pub(crate) fn entries(&self, name: &str, ready_only: bool, entries: &mut Vec<IndexEntry>) {
         if self.versions.is_empty() && !ready_only {
             let state = self.failure.as_ref().map(|_| VersionState::Unavailable);

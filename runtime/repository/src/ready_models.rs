@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use hanok_backend::ServingError;
+use hanok_devices::MemoryPromise;
 use hanok_model_config::ModelConfig;
 use hanok_scheduler::ModelScheduler;
 use hanok_telemetry::ModelStatistics;
 
-use crate::FeatureStep;
+use crate::{FeatureStep, KeptVersion};
 
 /// One version of one model, loaded and warm.
 #[derive(Debug)]
@@ -34,8 +35,12 @@ pub struct ReadyVersion {
     pub statistics: Arc<ModelStatistics>,
     /// Memory held by the loaded model in bytes; 0 when unknown.
     pub memory_bytes: u64,
+    /// Memory of GPUs that this version holds; given back when it is gone.
+    pub device_memory: Option<MemoryPromise>,
     /// How long loading took, in seconds.
     pub load_seconds: f64,
+    /// What must stay for as long as it is loaded; dropped last.
+    pub(crate) _kept: Option<KeptVersion>,
 }
 
 impl ReadyVersion {

@@ -92,6 +92,7 @@ fn default_request(config: &ModelConfig) -> Option<InferenceRequest> {
 fn request(inputs: SmallVec<[Option<InputTensor>; 2]>, rows: u32) -> InferenceRequest {
     InferenceRequest {
         id: Box::default(),
+        regions: None,
         inputs,
         rows,
         outputs: OutputSelection::All,

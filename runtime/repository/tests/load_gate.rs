@@ -40,7 +40,9 @@ fn repository(root: &Path, gate: Option<Arc<dyn LoadGate>>) -> ModelRepository {
         max_queue: 0,
         scratch_directory: root.join(".scratch"),
         gate,
+        keeper: None,
         features: None,
+        gpus: None,
     };
     let mut backends = BackendRegistry::default();
     backends.offer("builtin", Arc::new(BuiltinBackend::new()));

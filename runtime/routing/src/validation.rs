@@ -125,7 +125,16 @@ fn check_arms(findings: &mut Findings, path: &str, table: &TrafficTable, public:
     }
     let sum: u64 = traffic.arms.iter().map(|arm| u64::from(arm.weight_basis_points)).sum();
     if sum != u64::from(BUCKETS) {
-        findings.add(format!("{path}.arms"), format!("expected weights that sum to `{BUCKETS}`, got `{sum}`"));
+        let got = percent(sum);
+        findings.add(format!("{path}.arms"), format!("expected weights that sum to `100` percent, got `{got}`"));
+    }
+}
+
+/// Basis points as they are declared: `121` for 12,100.
+fn percent(basis_points: u64) -> String {
+    match basis_points % 100 {
+        0 => format!("{}", basis_points / 100),
+        rest => format!("{}.{rest:02}", basis_points / 100),
     }
 }
 

@@ -127,7 +127,7 @@ fn every_problem_is_named_with_its_path() {
         assert!(paths.contains(&path), "`{path}` is missing from {problems:#?}");
     }
     let text = |path: &str| problems.iter().find(|problem| problem.path == path).unwrap().to_string();
-    assert_eq!(text("models.m.arms"), "models.m.arms: expected weights that sum to `10000`, got `12000`");
+    assert_eq!(text("models.m.arms"), "models.m.arms: expected weights that sum to `100` percent, got `120`");
     assert_eq!(text("models.m.arms[0].version"), "models.m.arms[0].version: `gone` is not a label of model `m`");
     assert_eq!(
         text("models.m.rules[0].matches"),

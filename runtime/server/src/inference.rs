@@ -29,6 +29,16 @@ pub(crate) fn fix_deadline(request: &mut InferenceRequest, transport: Option<Dur
     request.deadline = request.received.checked_add(allowed);
 }
 
+/// Refuses tensors in regions where a request's inputs are read before it is executed.
+pub(crate) fn refuse_regions(request: &InferenceRequest, routed: &Routed) -> Result<(), ServingError> {
+    if request.regions.is_some() && routed.ready.features.is_some() {
+        return Err(ServingError::unsupported(
+            "shared memory is not supported for a model whose inputs are filled with features",
+        ));
+    }
+    Ok(())
+}
+
 /// Executes a request, counts its outcome, and hands a copy to those who shadow it.
 pub(crate) async fn infer(
     traffic: &Traffic,

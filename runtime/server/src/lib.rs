@@ -6,6 +6,7 @@
 
 mod admission;
 mod connection;
+mod cuda_regions;
 mod description;
 mod grpc;
 mod http;
@@ -21,6 +22,7 @@ mod state;
 mod traffic;
 
 pub use admission::{Admission, Permit};
+pub use cuda_regions::CudaRegions;
 pub use lifecycle::{Lifecycle, Stage};
 pub use limits::Limits;
 pub use management::Management;

@@ -8,6 +8,7 @@ use hanok_telemetry::Logging;
 use regex::Regex;
 
 use crate::admission::Admission;
+use crate::cuda_regions::{CudaRegions, NamedRegions};
 use crate::lifecycle::Lifecycle;
 use crate::traffic::Traffic;
 use crate::{Limits, Management};
@@ -51,6 +52,8 @@ pub struct ServerState {
     pub admission: Arc<Admission>,
     /// The stage of the server's life.
     pub lifecycle: Lifecycle,
+    /// Device memory that clients made known.
+    pub cuda_regions: CudaRegions,
     /// Everything else that is configured.
     pub behaviour: Behaviour,
     /// The process's log, for requests that change its level.
@@ -58,6 +61,11 @@ pub struct ServerState {
 }
 
 impl ServerState {
+    /// What requests find under the names of regions.
+    pub(crate) fn named_regions(&self) -> NamedRegions<'_> {
+        NamedRegions { regions: &self.cuda_regions, gpus: self.repository.gpus() }
+    }
+
     /// Whether the server as a whole is ready (W-12).
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -78,6 +78,7 @@ pub struct ModelStatistics {
     execution_count: AtomicU64,
     last_inference_epoch_ms: AtomicU64,
     queue_depth: AtomicI64,
+    device_busy_ns: AtomicU64,
     batches: BatchStatistics,
     latency: LatencyHistogram,
 }
@@ -132,6 +133,7 @@ impl ModelStatistics {
             execution_count: AtomicU64::new(0),
             last_inference_epoch_ms: AtomicU64::new(0),
             queue_depth: AtomicI64::new(0),
+            device_busy_ns: AtomicU64::new(0),
             batches: BatchStatistics::new(max_batch_size),
             latency: LatencyHistogram::default(),
         }
@@ -160,6 +162,17 @@ impl ModelStatistics {
         self.inference_count.fetch_add(u64::from(record.rows), Relaxed);
         self.execution_count.fetch_add(1, Relaxed);
         self.batches.record(record);
+    }
+
+    /// Adds time that a GPU computed for this version, by its own clock.
+    pub fn device_busy_add(&self, nanoseconds: u64) {
+        self.device_busy_ns.fetch_add(nanoseconds, Relaxed);
+    }
+
+    /// Nanoseconds that GPUs computed for this version.
+    #[must_use]
+    pub fn device_busy_ns(&self) -> u64 {
+        self.device_busy_ns.load(Relaxed)
     }
 
     /// Changes the number of queued requests.

@@ -1,7 +1,8 @@
 //! Names, kinds and counts of instance groups.
 //!
 //! Triton gives ONNX models two CPU instances by default. We give one: an engine already uses every core for one
-//! execution, so that a second instance doubles the memory and lets two executions take each other's cores.
+//! execution, so that a second instance doubles the memory and lets two executions take each other's cores. KIND_AUTO is
+//! decided here only where there is no GPU: with one, whoever places the instances decides by the room that there is.
 
 use super::{CompletionFacts, FilledField};
 use crate::wire;
@@ -19,16 +20,12 @@ pub(super) fn complete(config: &mut wire::ModelConfig, facts: &CompletionFacts, 
             group.name = format!("{name}_{index}");
             filled.push(FilledField::new(format!("{path}.name"), &group.name, "no name is given"));
         }
-        if group.kind == i32::from(Kind::Auto) {
-            let (kind, reason) = if facts.gpu_available {
-                (Kind::Gpu, "a GPU is available")
-            } else {
-                (Kind::Cpu, "no GPU is available to this model")
-            };
-            group.kind = kind.into();
-            filled.push(FilledField::new(format!("{path}.kind"), kind.as_str_name(), reason));
+        if group.kind == i32::from(Kind::Auto) && !facts.gpu_available {
+            let reason = "no GPU is available to this model";
+            group.kind = Kind::Cpu.into();
+            filled.push(FilledField::new(format!("{path}.kind"), Kind::Cpu.as_str_name(), reason));
             // As in Triton, GPUs listed for KIND_AUTO are a wish that ends where there is none.
-            if kind == Kind::Cpu && !group.gpus.is_empty() {
+            if !group.gpus.is_empty() {
                 group.gpus.clear();
                 filled.push(FilledField::new(format!("{path}.gpus"), "[]", reason));
             }

@@ -25,13 +25,21 @@ pub struct CompletionFacts {
     pub default_max_batch_size: u32,
     /// Whether this machine has a GPU that the model's backend can use.
     pub gpu_available: bool,
+    /// Why there is none, with the remedy; for messages. May be empty.
+    pub gpu_absence: String,
 }
 
 impl CompletionFacts {
     /// Facts of the model called `model_name`: no files seen, batch size 4, no GPU.
     #[must_use]
     pub fn new(model_name: impl Into<String>) -> Self {
-        Self { model_name: model_name.into(), model_files: Vec::new(), default_max_batch_size: 4, gpu_available: false }
+        Self {
+            model_name: model_name.into(),
+            model_files: Vec::new(),
+            default_max_batch_size: 4,
+            gpu_available: false,
+            gpu_absence: String::new(),
+        }
     }
 }
 

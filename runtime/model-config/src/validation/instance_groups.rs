@@ -61,10 +61,15 @@ fn kind(group: &wire::ModelInstanceGroup, path: &str, facts: &CompletionFacts, r
         Kind::Model => (InstanceKind::Model, false),
     };
     if kind == InstanceKind::Gpu && !facts.gpu_available {
+        let absence = match facts.gpu_absence.as_str() {
+            "" => String::new(),
+            absence => format!(" ({absence})"),
+        };
         report.problem(
             format!("{path}.kind"),
             format!(
-                "instance group {} has kind KIND_GPU but no GPU is available to this model; KIND_CPU and KIND_AUTO are",
+                "instance group {} has kind KIND_GPU but no GPU is available to this model{absence}; KIND_CPU and \
+                 KIND_AUTO are",
                 group.name
             ),
         );

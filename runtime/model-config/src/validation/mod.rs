@@ -50,7 +50,7 @@ impl ModelConfig {
         };
         let instance_groups = instance_groups::instance_groups(&wire, facts, &mut report);
         let warmup = warmup::warmups(&wire, &inputs, max_batch_size, &mut report);
-        unsupported::check(&wire, &mut report);
+        unsupported::check(&wire, facts, &mut report);
         if !report.problems.is_empty() {
             return Err(report.problems);
         }
@@ -124,32 +124,22 @@ fn file_name(path: &str, name: &str, report: &mut Report) {
 
 fn version_policy(wire: &wire::ModelConfig, report: &mut Report) -> VersionPolicy {
     let choice = wire.version_policy.as_ref().and_then(|policy| policy.policy_choice.as_ref());
-    match choice {
-        None => VersionPolicy::Latest { count: 1 },
-        Some(PolicyChoice::All(_)) => VersionPolicy::All,
-        Some(PolicyChoice::Latest(latest)) => {
-            VersionPolicy::Latest { count: usize::try_from(latest.num_versions).unwrap_or(usize::MAX).max(1) }
+    if let Some(PolicyChoice::Specific(specific)) = choice {
+        let path = "version_policy.specific.versions";
+        if specific.versions.is_empty() {
+            report.problem(path, "must name at least one version");
         }
-        Some(PolicyChoice::Specific(specific)) => {
-            let path = "version_policy.specific.versions";
-            if specific.versions.is_empty() {
-                report.problem(path, "must name at least one version");
+        let mut seen = HashSet::new();
+        for (index, &version) in specific.versions.iter().enumerate() {
+            if version < 1 {
+                report.problem(
+                    format!("{path}[{index}]"),
+                    format!("expected a version of at least `1`, got `{version}`"),
+                );
+            } else if !seen.insert(version) {
+                report.problem(format!("{path}[{index}]"), format!("version `{version}` is named twice"));
             }
-            let mut seen = HashSet::new();
-            let mut versions = Vec::with_capacity(specific.versions.len());
-            for (index, &version) in specific.versions.iter().enumerate() {
-                match u64::try_from(version) {
-                    Ok(version @ 1..) if seen.insert(version) => versions.push(version),
-                    Ok(1..) => {
-                        report.problem(format!("{path}[{index}]"), format!("version `{version}` is named twice"))
-                    }
-                    _ => report.problem(
-                        format!("{path}[{index}]"),
-                        format!("expected a version of at least `1`, got `{version}`"),
-                    ),
-                }
-            }
-            VersionPolicy::Specific(versions)
         }
     }
+    VersionPolicy::declared(wire)
 }

@@ -1,13 +1,14 @@
 //! Fields that have no place in the validated form: refused where silence would change results, else named.
 
 use super::report::Report;
+use crate::CompletionFacts;
 use crate::wire;
 use crate::wire::model_config::SchedulingChoice;
 
-pub(super) fn check(wire: &wire::ModelConfig, report: &mut Report) {
+pub(super) fn check(wire: &wire::ModelConfig, facts: &CompletionFacts, report: &mut Report) {
     refused(wire, report);
     if let Some(optimization) = &wire.optimization {
-        optimization_notices(optimization, report);
+        optimization_notices(optimization, facts.gpu_available, report);
     }
     if wire.response_cache.is_some_and(|cache| cache.enable) {
         response_cache(wire, report);
@@ -68,7 +69,7 @@ fn response_cache(wire: &wire::ModelConfig, report: &mut Report) {
     }
 }
 
-fn optimization_notices(optimization: &wire::ModelOptimizationPolicy, report: &mut Report) {
+fn optimization_notices(optimization: &wire::ModelOptimizationPolicy, gpu_available: bool, report: &mut Report) {
     let priority = optimization.priority() != wire::model_optimization_policy::ModelPriority::PriorityDefault;
     let accelerators = optimization.execution_accelerators.as_ref();
     let given = [
@@ -77,11 +78,11 @@ fn optimization_notices(optimization: &wire::ModelOptimizationPolicy, report: &m
             optimization.graph.is_some(),
             "the engine's own level is used; backends take theirs from `parameters`",
         ),
-        ("priority", priority, "models share the processors alike"),
-        ("cuda", optimization.cuda.is_some(), "no GPU executes this model"),
+        ("priority", priority && !gpu_available, "models share the processors alike"),
+        ("cuda", optimization.cuda.is_some() && !gpu_available, "no GPU executes this model"),
         (
             "execution_accelerators.gpu_execution_accelerator",
-            accelerators.is_some_and(|found| !found.gpu_execution_accelerator.is_empty()),
+            !gpu_available && accelerators.is_some_and(|found| !found.gpu_execution_accelerator.is_empty()),
             "no GPU executes this model",
         ),
         (

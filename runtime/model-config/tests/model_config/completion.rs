@@ -273,5 +273,5 @@ fn instance_groups_are_named_and_placed() {
             .collect::<Vec<_>>()
     };
     assert_eq!(groups(false), ["m_0 Cpu 1 []", "m_1 Cpu 3 []", "mine Model 1 []"]);
-    assert_eq!(groups(true), ["m_0 Gpu 1 []", "m_1 Gpu 3 [0]", "mine Model 1 []"]);
+    assert_eq!(groups(true), ["m_0 Auto 1 []", "m_1 Auto 3 [0]", "mine Model 1 []"]);
 }

@@ -79,14 +79,16 @@ mod tests {
                     data_type: DataType::Fp32,
                     shape: Shape::new(&[1, 2]),
                     data: data.clone(),
-                    binary: false
+                    binary: false,
+                    placed: false
                 },
                 ReplyOutput {
                     name: "A",
                     data_type: DataType::Bytes,
                     shape: Shape::new(&[0]),
                     data: Bytes::new(),
-                    binary: true
+                    binary: true,
+                    placed: false
                 },
             ],
         };

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::json_elements::{double, estimated_length, integer, write_elements};
 use super::json_text::write_string;
-use crate::InferReply;
+use crate::{InferReply, ReplyOutput};
 
 /// Binary tensors up to this size are copied behind the JSON.
 const COPY_LIMIT: usize = 4096;
@@ -72,7 +72,10 @@ pub fn write_infer_response(reply: &InferReply<'_>) -> Result<ResponseBody, Serv
             }
             integer(&mut out, dimension);
         }
-        if output.binary {
+        if output.placed {
+            // As in Triton: where it is, the client knows.
+            out.extend_from_slice(b"]}");
+        } else if output.binary {
             any_binary = true;
             out.extend_from_slice(b"],\"parameters\":{\"binary_data_size\":");
             integer(&mut out, output.data.len());
@@ -101,7 +104,11 @@ fn capacity(reply: &InferReply<'_>) -> usize {
         .outputs
         .iter()
         .map(|output| {
-            let data = if output.binary { output.data.len().min(COPY_LIMIT) } else { estimated_length(output) };
+            let data = match output {
+                ReplyOutput { placed: true, .. } => 0,
+                ReplyOutput { binary: true, data, .. } => data.len().min(COPY_LIMIT),
+                _ => estimated_length(output),
+            };
             96 + output.name.len() + 12 * output.shape.rank() + data
         })
         .sum();

@@ -14,7 +14,7 @@ use crate::{ReplyOutput, TensorSource};
 static NO_PARAMETERS: Parameters = Vec::new();
 
 fn output(data_type: DataType, shape: &[i64], data: impl Into<Bytes>, binary: bool) -> ReplyOutput<'static> {
-    ReplyOutput { name: "OUT", data_type, shape: Shape::new(shape), data: data.into(), binary }
+    ReplyOutput { name: "OUT", data_type, shape: Shape::new(shape), data: data.into(), binary, placed: false }
 }
 
 fn reply<'p>(outputs: SmallVec<[ReplyOutput<'p>; 2]>) -> InferReply<'p> {
@@ -179,4 +179,12 @@ proptest! {
         }
         prop_assert_eq!(&read_back(DataType::Bytes, values.len(), data.clone())[..], &data[..]);
     }
+}
+
+#[test]
+fn w63_an_output_in_a_region_is_told_by_its_shape_alone() {
+    let mut placed = output(DataType::Fp32, &[2, 3], Bytes::new(), false);
+    placed.placed = true;
+    let plain = r#"{"model_name":"m","model_version":"1","outputs":[{"name":"OUT","datatype":"FP32","shape":[2,3]}]}"#;
+    assert_eq!(written(smallvec![placed]), plain);
 }

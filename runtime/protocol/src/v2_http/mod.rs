@@ -2,6 +2,7 @@
 //!
 //! Headers, connections and compression belong to the server.
 
+mod cuda_region;
 mod documents;
 mod header_length;
 mod infer_input;
@@ -18,6 +19,7 @@ mod repository_request;
 mod route;
 mod shared_memory_range;
 
+pub use cuda_region::{CudaRegion, CudaRegionRequest, cuda_regions_body, parse_cuda_region};
 pub use documents::{error_body, model_metadata_body, repository_index_body, server_metadata_body, statistics_body};
 pub use header_length::{BodyLayout, INFERENCE_HEADER_CONTENT_LENGTH, body_layout};
 pub use infer_request::{HttpLimits, json_too_large, parse_infer};

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use hanok_backend::{InferenceRequest, InferenceResponse, ServingError};
 use hanok_protocol::v2_grpc::wire::inference::{ModelInferRequest, ModelInferResponse};
 use hanok_protocol::v2_grpc::{GrpcLimits, infer_response_message, parse_infer_request, parse_version};
-use hanok_protocol::{InferReply, OutputPlan, UnaryEndpoint, prepare, refuse_decoupled, reply_outputs};
+use hanok_protocol::{InferReply, OutputPlan, UnaryEndpoint, prepare_with_regions, refuse_decoupled, reply_outputs};
 use hanok_routing::RequestedVersion;
 use tonic::metadata::MetadataMap;
 
 use crate::http::{check_id, forward_headers};
-use crate::inference::{Outcome, fix_deadline, infer};
+use crate::inference::{Outcome, fix_deadline, infer, refuse_regions};
 use crate::state::ServerState;
 use crate::traffic::{MessageFacts, RequestHead, Routed};
 
@@ -78,7 +78,8 @@ pub(super) fn understand(
             refuse_decoupled(config, endpoint)?;
         }
         let empty_final_response = parsed.reserved.empty_final_response;
-        let (mut request, plan) = prepare(parsed, config, received, None)?;
+        let (mut request, plan) = prepare_with_regions(parsed, config, &state.named_regions(), received, None)?;
+        refuse_regions(&request, &routed)?;
         check_id(&request, state)?;
         if let Some(pattern) = &state.behaviour.grpc_header_forward {
             forward_headers(Some(pattern), &metadata.into_headers(), &mut request.parameters)?;

@@ -10,6 +10,7 @@ use hanok_protocol::v2_grpc::{
     model_metadata_message, parse_load_request, parse_unload_request, repository_index_message,
     server_metadata_message, statistics_message, to_status,
 };
+use hanok_protocol::v2_http::{CudaRegion, CudaRegionRequest};
 use hanok_repository::LoadRequest;
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
@@ -257,23 +258,40 @@ impl GrpcInferenceService for InferenceService {
 
     async fn cuda_shared_memory_status(
         &self,
-        _: Request<wire::CudaSharedMemoryStatusRequest>,
+        request: Request<wire::CudaSharedMemoryStatusRequest>,
     ) -> Result<Response<wire::CudaSharedMemoryStatusResponse>, Status> {
-        Ok(Response::new(wire::CudaSharedMemoryStatusResponse::default()))
+        use wire::cuda_shared_memory_status_response::RegionStatus;
+        let regions = self.state.cuda_regions.status(Some(&request.get_ref().name));
+        let message = |region: CudaRegion| {
+            let CudaRegion { name, device_id, byte_size } = region;
+            (name.clone(), RegionStatus { name, device_id, byte_size })
+        };
+        self.reply(regions.map(|regions| wire::CudaSharedMemoryStatusResponse {
+            regions: regions.into_iter().map(message).collect(),
+        }))
     }
 
     async fn cuda_shared_memory_register(
         &self,
-        _: Request<wire::CudaSharedMemoryRegisterRequest>,
+        request: Request<wire::CudaSharedMemoryRegisterRequest>,
     ) -> Result<Response<wire::CudaSharedMemoryRegisterResponse>, Status> {
-        self.not_offered("shared memory")
+        self.check_management(&request)?;
+        let wire::CudaSharedMemoryRegisterRequest { name, raw_handle, device_id, byte_size } = request.into_inner();
+        let region = CudaRegionRequest { raw_handle: raw_handle.into(), device_id, byte_size };
+        let register = || self.state.cuda_regions.register(self.state.repository.gpus(), &name, &region);
+        // The driver may make a context for it.
+        let registered = tokio::task::block_in_place(register);
+        self.reply(registered.map(|()| wire::CudaSharedMemoryRegisterResponse {}))
     }
 
     async fn cuda_shared_memory_unregister(
         &self,
-        _: Request<wire::CudaSharedMemoryUnregisterRequest>,
+        request: Request<wire::CudaSharedMemoryUnregisterRequest>,
     ) -> Result<Response<wire::CudaSharedMemoryUnregisterResponse>, Status> {
-        self.not_offered("shared memory")
+        self.check_management(&request)?;
+        let unregistered =
+            self.state.cuda_regions.unregister(self.state.repository.gpus(), Some(&request.get_ref().name));
+        self.reply(unregistered.map(|()| wire::CudaSharedMemoryUnregisterResponse {}))
     }
 }
 

@@ -11,7 +11,9 @@ use hanok_protocol::v2_http::{
     BodyLayout, HttpLimits, INFERENCE_HEADER_CONTENT_LENGTH, ResponseBody, body_layout, parse_infer, parse_raw,
     write_infer_response,
 };
-use hanok_protocol::{InferMessage, InferReply, OutputPlan, UnaryEndpoint, prepare, refuse_decoupled, reply_outputs};
+use hanok_protocol::{
+    InferMessage, InferReply, OutputPlan, UnaryEndpoint, prepare_with_regions, refuse_decoupled, reply_outputs,
+};
 use hanok_routing::{Arm, RequestedVersion};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Request};
@@ -22,7 +24,7 @@ use super::compression::{self, Coding, RequestCoding};
 use super::header_forwarding::forward_headers;
 use super::reply::{self, Reply};
 use super::request_body::{BodyFailure, take_body};
-use crate::inference::{Outcome, fix_deadline, infer};
+use crate::inference::{Outcome, fix_deadline, infer, refuse_regions};
 use crate::state::ServerState;
 use crate::traffic::{MessageFacts, RequestHead, Routed};
 
@@ -155,7 +157,8 @@ fn understood(
             Some(message) => message,
             None => parse_raw(body, config)?,
         };
-        let (mut request, plan) = prepare(message, config, received, None)?;
+        let (mut request, plan) = prepare_with_regions(message, config, &state.named_regions(), received, None)?;
+        refuse_regions(&request, &routed)?;
         check_id(&request, state)?;
         forward_headers(state.behaviour.http_header_forward.as_ref(), headers, &mut request.parameters)?;
         fix_deadline(&mut request, None, &state.limits);

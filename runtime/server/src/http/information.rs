@@ -5,8 +5,8 @@ use std::sync::Arc;
 use hanok_backend::ServingError;
 use hanok_protocol::ModelMetadata;
 use hanok_protocol::v2_http::{
-    Route, SharedMemoryAction, VersionSegment, model_metadata_body, parse_index, repository_index_body,
-    server_metadata_body, statistics_body,
+    Route, SharedMemoryAction, SharedMemoryKind, VersionSegment, cuda_regions_body, model_metadata_body, parse_index,
+    repository_index_body, server_metadata_body, statistics_body,
 };
 use hanok_routing::RequestedVersion;
 use http::{Request, StatusCode};
@@ -58,6 +58,12 @@ pub(super) async fn answer(state: &Arc<ServerState>, request: Request<Incoming>,
             Err(error) => reply::failure(&error, state),
         },
         Route::RepositoryIndex { .. } => index(state, request).await,
+        Route::SharedMemory { kind: SharedMemoryKind::Cuda, action: SharedMemoryAction::Status, region } => {
+            match state.cuda_regions.status(region) {
+                Ok(regions) => reply::json(cuda_regions_body(&regions)),
+                Err(error) => reply::failure(&error, state),
+            }
+        }
         Route::SharedMemory { action: SharedMemoryAction::Status, region: None, .. } => reply::json("[]"),
         Route::SharedMemory { .. } => not_offered(state, "shared memory"),
         Route::TraceSetting { .. } => not_offered(state, "tracing"),

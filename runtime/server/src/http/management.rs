@@ -1,11 +1,13 @@
-//! Routes that change what the server does: load, unload, log settings.
+//! Routes that change what the server does: load, unload, log settings, device memory of clients.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hanok_backend::ServingError;
-use hanok_protocol::v2_http::{Route, parse_load, parse_unload};
+use hanok_protocol::v2_http::{
+    Route, SharedMemoryAction, SharedMemoryKind, parse_cuda_region, parse_load, parse_unload,
+};
 use hanok_repository::LoadRequest;
 use http::header::{AUTHORIZATION, HeaderValue, ORIGIN};
 use http::{Method, Request, StatusCode};
@@ -14,12 +16,23 @@ use hyper::body::Incoming;
 use super::compression::{self, RequestCoding};
 use super::reply::{self, Reply};
 use super::request_body::{BodyFailure, take_body};
+use crate::cuda_regions::in_use;
 use crate::operations;
 use crate::state::ServerState;
 
 /// Whether a route needs the right to manage the server.
 pub(super) fn is_management(route: &Route<'_>) -> bool {
-    matches!(route, Route::RepositoryLoad { .. } | Route::RepositoryUnload { .. } | Route::Logging)
+    matches!(
+        route,
+        Route::RepositoryLoad { .. }
+            | Route::RepositoryUnload { .. }
+            | Route::Logging
+            | Route::SharedMemory {
+                kind: SharedMemoryKind::Cuda,
+                action: SharedMemoryAction::Register | SharedMemoryAction::Unregister,
+                ..
+            }
+    )
 }
 
 /// Answers a management request, if its caller may make it.
@@ -47,11 +60,27 @@ pub(super) async fn answer(
             Ok(_) => operations::unload(&state.repository, model.to_owned()).await.map(|()| reply::empty()),
             Err(error) => Err(error),
         },
+        Route::SharedMemory { action: SharedMemoryAction::Register, region, .. } => {
+            register_region(state, region.unwrap_or_default(), &body)
+        }
+        Route::SharedMemory { region, .. } => {
+            state.cuda_regions.unregister(state.repository.gpus(), region).map(|()| reply::empty())
+        }
         Route::Logging if reading => Ok(reply::json(operations::log_settings(state).to_string())),
         Route::Logging => operations::set_log_settings(state, &body).map(|settings| reply::json(settings.to_string())),
         _ => Err(ServingError::unsupported("'repository_name' specification is not supported")),
     };
     result.unwrap_or_else(|error| reply::failure(&error, state))
+}
+
+/// The driver may make a context for it, which blocks.
+fn register_region(state: &ServerState, name: &str, body: &[u8]) -> Result<Reply, ServingError> {
+    let gpus = state.repository.gpus();
+    // What is off says so, whatever the body is.
+    in_use(gpus)?;
+    let request = parse_cuda_region(body)?;
+    let register = || state.cuda_regions.register(gpus, name, &request);
+    tokio::task::block_in_place(register).map(|()| reply::empty())
 }
 
 async fn load(state: &ServerState, model: &str, body: &[u8]) -> Result<Reply, ServingError> {

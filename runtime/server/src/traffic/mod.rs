@@ -98,6 +98,10 @@ impl Routed {
     /// The request again, where somebody shadows it: its tensors by reference.
     pub(crate) fn shadowed(&self, request: &InferenceRequest) -> Option<InferenceRequest> {
         let decision = self.decision.as_ref()?;
+        // A candidate must not write where the client reads, and what the client lent may be other bytes by then.
+        if request.regions.is_some() {
+            return None;
+        }
         (!decision.shadows.is_empty()).then(|| request.clone())
     }
 
