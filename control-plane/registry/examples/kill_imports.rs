@@ -12,6 +12,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::print_stderr,
     missing_docs,
     reason = "a measuring program that fails by panicking, prints its figures and exports nothing"
 )]
@@ -116,8 +117,12 @@ fn parent(kills: u64, seed: u64) {
         counts.killed_at_work += u64::from(at_work > 0);
         let registry = Registry::open(&root, RegistrySettings::default()).unwrap();
         let report = registry.verify().unwrap();
-        counts.half += report.problems.len() as u64 + report.orphans;
-        counts.half += fs::read_dir(root.join("staging")).unwrap().count() as u64;
+        let unfinished = fs::read_dir(root.join("staging")).unwrap().count() as u64;
+        let half = report.problems.len() as u64 + report.orphans + unfinished;
+        if half > 0 {
+            eprintln!("after kill {number}: {unfinished} in the staging folder, {report:?}");
+        }
+        counts.half += half;
         check_repository(&registry, &folder.path().join("models"), &told.exported, &mut counts);
         counts.acknowledged.extend(told.registered);
     }
@@ -192,14 +197,21 @@ fn check_repository(registry: &Registry, repository: &Path, exported: &[u64], co
     for (number, digest) in &versions {
         let pinned = sources.find("m", *number, digest);
         let own = registry.version(&format!("m/{number}").parse().unwrap()).unwrap().facts.origin.unwrap().pinned;
-        counts.half += u64::from(pinned != Some(own));
+        if pinned.as_ref() != Some(&own) {
+            eprintln!("laid out version {number} is not what it says: expected {own}, found {pinned:?}");
+            counts.half += 1;
+        }
     }
     counts.exports += versions.len() as u64;
     counts.exports_lost += exported.iter().filter(|number| !versions.contains_key(number)).count() as u64;
     if let Some(present) = registry.versions(None).unwrap().into_iter().rfind(|version| version.present) {
         registry.export(&present.name.into(), repository, None, actor(0).now).unwrap();
         let names = fs::read_dir(repository).unwrap().map(|entry| entry.unwrap().file_name());
-        counts.half += names.filter(|name| name != "m").count() as u64;
+        let left: Vec<_> = names.filter(|name| name != "m").collect();
+        if !left.is_empty() {
+            eprintln!("left in the model repository: {left:?}");
+        }
+        counts.half += left.len() as u64;
     }
     fs::remove_dir_all(repository).unwrap();
 }

@@ -78,8 +78,8 @@ impl Registry {
     ///
     /// # Errors
     /// `NotFound`; `Conflict`: it is in another stage than expected; `InvalidArgument`: there is no such transition;
-    /// `FailedPrecondition`: the model's rules for the stage are not met, or the version's files were evicted and the stage
-    /// is one of use.
+    /// `FailedPrecondition`: the model's rules for the stage are not met, by the version or by one that is to be archived with
+    /// it, or somebody's rejection stands, or the version's files were evicted and the stage is one of use.
     pub fn promote(
         &self,
         meant: &VersionReference,
@@ -100,6 +100,7 @@ impl Registry {
             if archive_others {
                 for other in rows::versions(transaction, Some(&version.name.model))? {
                     if other.stage == to && other.name != version.name && is_transition(to, Stage::Archived) {
+                        check_promotion(transaction, &other, Stage::Archived)?;
                         move_stage(transaction, &other, Stage::Archived, actor)?;
                     }
                 }
@@ -211,11 +212,15 @@ fn check_promotion(transaction: &Transaction<'_>, version: &Version, to: Stage) 
         return Err(RegistryError::Evicted { version: version.name.to_string(), source });
     }
     let model = rows::model(transaction, &version.name.model)?;
-    let Some(rule) = model.policy.rules.get(&to) else { return Ok(()) };
+    // Where the model wants nothing, a rejection stands all the same.
+    let rule = model.policy.rules.get(&to).cloned().unwrap_or_default();
     let mut approvals = rows::approvals(transaction, &version.name)?;
     approvals.retain(|approval| approval.stage == to);
-    let obstacles = obstacles(rule, &version.registered_by, &approvals);
-    if obstacles.is_empty() { Ok(()) } else { Err(RegistryError::NotApproved { stage: to, obstacles }) }
+    let obstacles = obstacles(&rule, &version.registered_by, &approvals);
+    if obstacles.is_empty() {
+        return Ok(());
+    }
+    Err(RegistryError::NotApproved { version: version.name.to_string(), stage: to, obstacles })
 }
 
 fn move_stage(transaction: &Transaction<'_>, version: &Version, to: Stage, actor: &Actor) -> Result<(), RegistryError> {

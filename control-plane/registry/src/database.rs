@@ -4,7 +4,8 @@
 //! al., "Can Applications Recover from fsync Failures?", ATC 2020).
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
@@ -16,11 +17,13 @@ use crate::schema;
 const APPLICATION_ID: i64 = 0x484E_4B52;
 /// How long a transaction of another process is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Pause between two attempts to make it.
+const BETWEEN: Duration = Duration::from_millis(10);
 /// Set for each connection.
 const SETTINGS: &str = "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
     PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 16777216;";
 
-/// The connection, absent after an I/O error, and the file that it is to.
+/// The connection, absent before the first use and after an I/O error, and the file that it is to.
 #[derive(Debug)]
 pub(crate) struct Database {
     connection: Option<Connection>,
@@ -28,14 +31,20 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens or makes the database, and brings it to the newest layout.
-    pub(crate) fn open(path: &Path) -> Result<Self, RegistryError> {
+    /// Opens or makes the database, and brings it to the newest layout. None is made where files tell that there was one.
+    pub(crate) fn open(path: &Path, files: bool) -> Result<Self, RegistryError> {
+        // Before SQLite looks: it takes a log beside an empty database for a leftover, and removes it.
+        if files && std::fs::metadata(path).map_or(true, |found| found.len() == 0) {
+            return Err(RegistryError::Storage(StorageFailure::DatabaseLost, "".into()));
+        }
         drop(open_private(path)?);
-        let mut database = Self { connection: Some(connect(path)?), path: path.to_owned() };
-        database.write(|transaction| {
-            claim(transaction)?;
-            schema::migrate(transaction)
-        })?;
+        let mut database = Self { connection: None, path: path.to_owned() };
+        if !database.read(is_ours)? {
+            database.write(|transaction| claim(transaction, files))?;
+        }
+        if !database.read(schema::is_newest)? {
+            database.write(schema::migrate)?;
+        }
         Ok(database)
     }
 
@@ -60,13 +69,14 @@ impl Database {
         behaviour: TransactionBehavior,
         run: impl FnOnce(&Transaction<'_>) -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
+        let (mut connection, sharing) = match self.connection.take() {
+            Some(connection) => (connection, Sharing::Others),
             None => connect(&self.path)?,
         };
         let result = transact(&mut connection, behaviour, run);
-        // After a failure of the database itself the connection is in doubt; the next call opens another.
-        if !matches!(result, Err(RegistryError::Storage(..))) {
+        // After a failure of the database itself the connection is in doubt, and one that keeps others out is not kept: the
+        // next call opens another.
+        if sharing == Sharing::Others && !matches!(result, Err(RegistryError::Storage(..))) {
             self.connection = Some(connection);
         }
         result
@@ -89,29 +99,73 @@ fn transact<T>(
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, RegistryError> {
+/// Who else may use the database meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    /// Everybody: the log's index is a file.
+    Others,
+    /// Nobody: the log's index is in memory.
+    Nobody,
+}
+
+fn connect(path: &Path) -> Result<(Connection, Sharing), RegistryError> {
+    match patiently(path) {
+        // On a full disk there is no room for the index. Then nobody else has it open, or it would be there.
+        Err(error) if error.is_full() => Ok((attempt(path, Sharing::Nobody)?, Sharing::Nobody)),
+        done => Ok((done?, Sharing::Others)),
+    }
+}
+
+/// To make a new database one with a log, SQLite wants it alone and does not wait for that: we do.
+fn patiently(path: &Path) -> Result<Connection, RegistryError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match attempt(path, Sharing::Others) {
+            Err(RegistryError::Storage(StorageFailure::Busy, _)) if Instant::now() < until => thread::sleep(BETWEEN),
+            done => return done,
+        }
+    }
+}
+
+fn attempt(path: &Path, sharing: Sharing) -> Result<Connection, RegistryError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE)?;
+    if sharing == Sharing::Nobody {
+        connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
+    }
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         let detail = format!("the file system allows no write-ahead log, only {mode}");
         return Err(RegistryError::Storage(StorageFailure::Internal, detail.into()));
     }
     connection.execute_batch(SETTINGS)?;
+    // The first look at the content, which makes the index.
+    connection.query_row("PRAGMA user_version", [], |_| Ok(()))?;
     Ok(connection)
 }
 
-/// Refuses a database that is somebody else's; marks a new one.
-fn claim(transaction: &Transaction<'_>) -> Result<(), RegistryError> {
+fn is_ours(transaction: &Transaction<'_>) -> Result<bool, RegistryError> {
     let id: i64 = transaction.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-    if id == APPLICATION_ID {
+    Ok(id == APPLICATION_ID)
+}
+
+/// Refuses a database that is somebody else's, or that has lost what is on record about `files`; marks a new one.
+fn claim(transaction: &Transaction<'_>, files: bool) -> Result<(), RegistryError> {
+    if is_ours(transaction)? {
+        // Somebody else was faster.
         return Ok(());
     }
+    let id: i64 = transaction.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let objects: i64 = transaction.query_row("SELECT COUNT(*) FROM sqlite_master", [], |row| row.get(0))?;
     if id != 0 || objects != 0 {
         let detail = format!("application id {id:#x}, {objects} objects");
         return Err(RegistryError::Storage(StorageFailure::NotARegistry, detail.into()));
     }
-    Ok(transaction.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}"))?)
+    if files {
+        return Err(RegistryError::Storage(StorageFailure::DatabaseLost, "".into()));
+    }
+    transaction.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}"))?;
+    // In the same transaction: a database is never ours without its tables.
+    schema::migrate(transaction)
 }

@@ -106,6 +106,8 @@ pub enum RegistryError {
     },
     /// The model's rules for the stage are not met.
     NotApproved {
+        /// `MODEL/VERSION`.
+        version: String,
         /// Stage that was asked for.
         stage: Stage,
         /// What is missing, in order.
@@ -126,6 +128,11 @@ pub enum RegistryError {
         expected: Option<Digest>,
         /// Digest of what came; `None`: nothing did.
         actual: Option<Digest>,
+    },
+    /// Somebody changed a file or folder while it was read.
+    Changed {
+        /// Which.
+        path: String,
     },
     /// A stated limit is reached.
     LimitReached {
@@ -149,6 +156,8 @@ pub enum StorageFailure {
     ReadOnly,
     /// The content contradicts itself or cannot be read.
     Corrupt,
+    /// There are files, and no database that tells what they are.
+    DatabaseLost,
     /// It is a database, but not one of ours.
     NotARegistry,
     /// A newer version of the program has changed the layout.
@@ -160,6 +169,8 @@ pub enum StorageFailure {
     },
     /// No space is left; nothing was changed.
     DiskFull,
+    /// No space is left for a model repository, which need not lie where the registry lies.
+    RepositoryFull,
     /// The disk failed under a commit.
     OutcomeUnknown,
     /// Anything else.
@@ -179,6 +190,18 @@ impl RegistryError {
         Self::Storage(StorageFailure::Corrupt, detail.into())
     }
 
+    /// The same, of something that was done in a model repository.
+    pub(crate) fn in_repository(self) -> Self {
+        match self {
+            Self::Storage(StorageFailure::DiskFull, detail) => Self::Storage(StorageFailure::RepositoryFull, detail),
+            other => other,
+        }
+    }
+
+    pub(crate) const fn is_full(&self) -> bool {
+        matches!(self, Self::Storage(StorageFailure::DiskFull, _))
+    }
+
     /// What failed.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
@@ -190,14 +213,15 @@ impl RegistryError {
             Self::NotApproved { .. } | Self::Evicted { .. } => ErrorCode::FailedPrecondition,
             Self::LimitReached { .. } => ErrorCode::ResourceExhausted,
             Self::DigestMismatch { .. } => ErrorCode::DataLoss,
+            Self::Changed { .. } => ErrorCode::Unavailable,
             Self::Storage(failure, _) => match failure {
                 StorageFailure::Busy => ErrorCode::Unavailable,
                 StorageFailure::ReadOnly | StorageFailure::NotARegistry | StorageFailure::NewerLayout { .. } => {
                     ErrorCode::Unsupported
                 }
-                StorageFailure::DiskFull => ErrorCode::ResourceExhausted,
+                StorageFailure::DiskFull | StorageFailure::RepositoryFull => ErrorCode::ResourceExhausted,
                 StorageFailure::OutcomeUnknown => ErrorCode::OutcomeUnknown,
-                StorageFailure::Corrupt => ErrorCode::DataLoss,
+                StorageFailure::Corrupt | StorageFailure::DatabaseLost => ErrorCode::DataLoss,
                 StorageFailure::Internal => ErrorCode::Internal,
             },
         }
@@ -235,9 +259,9 @@ impl fmt::Display for RegistryError {
             Self::NoTransition { from, to } => {
                 write!(formatter, "stage: a version in stage `{from}` cannot go to `{to}`")
             }
-            Self::NotApproved { stage, obstacles } => {
+            Self::NotApproved { version, stage, obstacles } => {
                 let obstacles: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
-                write!(formatter, "stage `{stage}` is not approved: {}", obstacles.join("; "))
+                write!(formatter, "`{version}` is not approved for stage `{stage}`: {}", obstacles.join("; "))
             }
             Self::Evicted { version, source } => {
                 write!(formatter, "the files of `{version}` were evicted")?;
@@ -251,6 +275,9 @@ impl fmt::Display for RegistryError {
                     |digest: &Option<Digest>| digest.map_or("nothing".to_owned(), |known| format!("`{known}`"));
                 let (expected, actual) = (digest(expected), digest(actual));
                 write!(formatter, "`{what}` is not what was promised: expected {expected}, got {actual}")
+            }
+            Self::Changed { path } => {
+                write!(formatter, "`{path}` was changed while it was read; try again when nobody writes there")
             }
             Self::LimitReached { what, limit, actual } => {
                 write!(formatter, "expected at most {limit} {what}, got {actual}")
@@ -266,6 +293,10 @@ impl fmt::Display for StorageFailure {
             Self::Busy => "the registry is held by another process",
             Self::ReadOnly => "the registry is read-only",
             Self::Corrupt => "the registry is damaged",
+            Self::DatabaseLost => {
+                "the registry's files are here, but its database is gone; restore registry.sqlite from a backup, or move the \
+                 folder away and register again"
+            }
             Self::NotARegistry => "the database is not a registry",
             Self::NewerLayout { known, found } => {
                 return write!(
@@ -273,7 +304,12 @@ impl fmt::Display for StorageFailure {
                     "the registry was written by a newer version: expected layout {known} or older, found {found}"
                 );
             }
-            Self::DiskFull => "no space is left for the registry",
+            Self::RepositoryFull => {
+                "no space is left for the model repository; free some where it lies, and repeat the command"
+            }
+            Self::DiskFull => {
+                "no space is left for the registry; free some, or evict versions with `hanok registry gc --quota SIZE`"
+            }
             Self::OutcomeUnknown => "the registry failed while committing; the change may or may not have happened",
             Self::Internal => "the registry failed",
         })
@@ -303,8 +339,32 @@ impl From<rusqlite::Error> for RegistryError {
             Some(Sqlite::ReadOnly | Sqlite::PermissionDenied) => StorageFailure::ReadOnly,
             Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase) => StorageFailure::Corrupt,
             Some(Sqlite::DiskFull) => StorageFailure::DiskFull,
+            // The index of the log could not be given its size.
+            Some(Sqlite::SystemIoFailure) if extended_code(&error) == SHARED_MEMORY_SIZE => StorageFailure::DiskFull,
             _ => StorageFailure::Internal,
         };
         Self::Storage(failure, error.to_string().into())
+    }
+}
+
+/// `SQLITE_IOERR_SHMSIZE` of <https://www.sqlite.org/rescode.html>.
+const SHARED_MEMORY_SIZE: i32 = 10 | 19 << 8;
+
+fn extended_code(error: &rusqlite::Error) -> i32 {
+    error.sqlite_error().map_or(0, |failure| failure.extended_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_disk_is_full_is_told() {
+        let full = || RegistryError::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
+        assert!(full().to_string().starts_with("no space is left for the registry"));
+        let repository = full().in_repository();
+        assert!(repository.to_string().starts_with("no space is left for the model repository"), "{repository}");
+        assert_eq!(repository.code(), ErrorCode::ResourceExhausted);
+        assert!(full().is_full() && !repository.is_full(), "evicting versions does not help there");
     }
 }

@@ -31,6 +31,15 @@ pub fn stored_bytes<'a>(versions: impl IntoIterator<Item = &'a StoredVersion>) -
     contents.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))
 }
 
+/// Fewest bytes that can be on the disk beside a version of which only its files' sizes are known: everything that may go is
+/// gone, and a file whose size one of the others has is that one.
+#[must_use]
+pub(crate) fn least_bytes_with(versions: &[StoredVersion], sizes: &BTreeSet<u64>) -> u64 {
+    let here: BTreeSet<u64> = versions.iter().flat_map(|version| &version.files).map(|file| file.bytes).collect();
+    let staying = stored_bytes(versions.iter().filter(|version| !version.evictable));
+    sizes.difference(&here).fold(staying, |sum, bytes| sum.saturating_add(*bytes))
+}
+
 /// The versions to evict, in order, so that at most `quota` bytes stay beside `incoming` (content that is about to come in,
 /// counted where it is not here already). Too few when everything evictable is not enough: the caller compares.
 #[must_use]
@@ -91,6 +100,22 @@ mod tests {
     }
 
     proptest! {
+        /// What is refused by sizes is refused by content, whatever it is.
+        #[test]
+        fn room_is_refused_by_sizes_only_where_no_content_would_fit(
+            versions in stored(), incoming in prop::collection::vec(0_u8..24, 0..4), quota in 0_u64..80,
+        ) {
+            let incoming: Vec<FileContent> = incoming.into_iter().map(content).collect();
+            let sizes = incoming.iter().map(|file| file.bytes).collect();
+            let arriving = StoredVersion {
+                name: VersionName { model: "new".to_owned(), number: 1 }, files: incoming.clone(),
+                used_at: Timestamp::default(), evictable: false,
+            };
+            let gone = choose_evictions(&versions, &incoming, quota);
+            let left = versions.iter().filter(|version| !gone.contains(&version.name));
+            prop_assert!(least_bytes_with(&versions, &sizes) <= stored_bytes(left.chain([&arriving])));
+        }
+
         #[test]
         fn room_is_made_by_the_least_recently_used(
             versions in stored(), incoming in prop::collection::vec(0_u8..12, 0..3), quota in 0_u64..80,

@@ -1,7 +1,7 @@
 //! A version's files in a model repository, in Triton's layout: `MODEL/NUMBER/...`.
 //!
-//! Files are copied, so that what serves never depends on the registry. They come into sight by one rename; what is there
-//! already is never written to. A `config.pbtxt` at the top of a version belongs to the model and is laid beside it.
+//! Files are copied, so that what serves never depends on the registry. They come into sight by one rename (`laying`); what is
+//! there already is never written to. A `config.pbtxt` at the top of a version belongs to the model and is laid beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -13,15 +13,18 @@ use serde::Serialize;
 use crate::digest::{Digest, DigestBuilder};
 use crate::error::RegistryError;
 use crate::folder::{is_free, make_working_folder, remove_folder_if_there, sync_folder};
+use crate::laying::Laid;
 use crate::local_files::CONFIGURATION;
 use crate::manifest::{FileContent, Manifest};
-use crate::names::{VersionReference, check_name};
+use crate::names::{VersionName, VersionReference, check_name};
 use crate::registry::Registry;
 use crate::version::Version;
 use crate::walk::{files_below, read_blocks};
 
 /// Beginning of the names of folders that are being filled. What lies in them looks like no model.
 const SCRATCH: &str = ".hanok-export-";
+/// Beginning of the names of folders that are being removed.
+const WITHDRAWN: &str = ".hanok-export-withdrawn-";
 
 /// What came of laying a version out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,8 +44,8 @@ impl Registry {
     /// # Errors
     /// `NotFound`; `FailedPrecondition`: its files were evicted; `AlreadyExists`: the version's folder or the model's
     /// configuration is there with other content; `DataLoss`: a file is missing or damaged. Then nothing is there that was
-    /// not there before. (Killed between its two renames, it leaves the model's configuration without the version: running
-    /// it again completes it.)
+    /// not there before. (Killed between configuration and version, it leaves the model's configuration without the version:
+    /// running it again completes it.)
     pub fn export(
         &self,
         meant: &VersionReference,
@@ -50,48 +53,144 @@ impl Registry {
         model: Option<&str>,
         now: hanok_state::Timestamp,
     ) -> Result<Exported, RegistryError> {
+        self.lay(meant, repository, model, now, true)
+    }
+
+    /// As [`Registry::export`], but for the model's configuration: that is left to the caller, who gets the version's own
+    /// from [`Registry::configuration`].
+    ///
+    /// # Errors
+    /// As of [`Registry::export`].
+    pub fn export_files(
+        &self,
+        meant: &VersionReference,
+        repository: &Path,
+        model: Option<&str>,
+        now: hanok_state::Timestamp,
+    ) -> Result<Exported, RegistryError> {
+        self.lay(meant, repository, model, now, false)
+    }
+
+    /// The `config.pbtxt` that the version brought, if it brought one.
+    ///
+    /// # Errors
+    /// `NotFound`; `FailedPrecondition`: its files were evicted; `DataLoss`: it is missing, damaged or no text.
+    pub fn configuration(
+        &self,
+        meant: &VersionReference,
+        now: hanok_state::Timestamp,
+    ) -> Result<Option<String>, RegistryError> {
+        let (version, _hold) = self.hold(meant, now)?;
+        let manifest = self.record(&version.name.into())?.manifest;
+        let Some(expected) = manifest.files().get(CONFIGURATION) else { return Ok(None) };
+        let bytes = fs::read(self.folder.blob(&expected.digest))
+            .map_err(|error| RegistryError::corrupt(format!("{CONFIGURATION}: {error}")))?;
+        same_digest(CONFIGURATION, &expected.digest, &Digest::of(&bytes))?;
+        String::from_utf8(bytes).map(Some).map_err(|error| RegistryError::corrupt(format!("{CONFIGURATION}: {error}")))
+    }
+
+    /// Takes a version that was pulled, and so can be had again, out of a model repository: what a retired version leaves.
+    /// `false`: it is not there, was added on this machine, or what is there is not the version.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn withdraw(&self, version: &VersionName, repository: &Path, model: &str) -> Result<bool, RegistryError> {
+        check_name("model", model)?;
+        let record = self.record(&version.clone().into())?;
+        let place = repository.join(model).join(version.number.to_string());
+        if record.version.facts.origin.is_none() || check_same(&place, &record.manifest, &record.version).is_err() {
+            return Ok(false);
+        }
+        // Under a name that the next sweep removes, should we be killed here.
+        let aside = repository.join(format!("{WITHDRAWN}{model}-{}", version.number));
+        let _lock = self.folder.lock()?;
+        remove_folder_if_there(&aside)?;
+        fs::rename(&place, &aside)?;
+        remove_folder_if_there(&aside)?;
+        Ok(true)
+    }
+
+    /// Removes from the model repository at `repository` what exports of killed processes have left half filled. It was never
+    /// in sight as a model, and the next export would remove it, too.
+    ///
+    /// # Errors
+    /// When the repository cannot be read or written to.
+    pub fn sweep_exports(&self, repository: &Path) -> Result<(), RegistryError> {
+        let _lock = self.folder.lock()?;
+        Scratch::sweep(repository)
+    }
+
+    fn lay(
+        &self,
+        meant: &VersionReference,
+        repository: &Path,
+        model: Option<&str>,
+        now: hanok_state::Timestamp,
+        with_configuration: bool,
+    ) -> Result<Exported, RegistryError> {
         let (version, _hold) = self.hold(meant, now)?;
         let manifest = self.record(&version.name.clone().into())?.manifest;
         let name = model.unwrap_or(&version.name.model);
         check_name("model", name)?;
-        let target = repository.join(name);
-        let place = target.join(version.name.number.to_string());
-        let configuration = manifest.files().get(CONFIGURATION);
-        if let Some(expected) = configuration {
-            check_configuration(&target.join(CONFIGURATION), expected, name)?;
-        }
+        let laid = Laid::of(&version, &manifest, repository, name, with_configuration);
+        let new = self
+            .lay_out(&laid, &version, &manifest, repository, with_configuration)
+            .map_err(RegistryError::in_repository)?;
+        Ok(Exported { version, path: laid.place, new })
+    }
+
+    /// `false`: it is there already, file by file the same.
+    fn lay_out(
+        &self,
+        laid: &Laid,
+        version: &Version,
+        manifest: &Manifest,
+        repository: &Path,
+        with_configuration: bool,
+    ) -> Result<bool, RegistryError> {
         fs::create_dir_all(repository)?;
         let scratch = {
             let _lock = self.folder.lock()?;
             Scratch::sweep(repository)?;
-            if place.exists() { None } else { Some(Scratch::make(repository)?) }
+            // Refused before anything is copied.
+            laid.check_configuration()?;
+            if laid.place.exists() { None } else { Some(Scratch::make(repository)?) }
         };
-        let Some(scratch) = scratch else {
-            check_same(&place, &manifest, &version)?;
-            return Ok(Exported { version, path: place, new: false });
+        let new = match scratch {
+            None => false,
+            Some(scratch) => {
+                let fresh = scratch.path.join("model");
+                self.fill(&fresh, version, manifest, with_configuration)?;
+                let _lock = self.folder.lock()?;
+                laid.publish(&fresh)?
+            }
         };
-        let fresh = scratch.path.join("model");
+        if !new {
+            check_same(&laid.place, manifest, version)?;
+        }
+        Ok(new)
+    }
+
+    /// Copies a version's files to where they are not in sight yet.
+    fn fill(
+        &self,
+        fresh: &Path,
+        version: &Version,
+        manifest: &Manifest,
+        with_configuration: bool,
+    ) -> Result<(), RegistryError> {
         let folder = fresh.join(version.name.number.to_string());
         fs::create_dir_all(&folder)?;
-        let mut folders = BTreeSet::from([fresh.clone(), folder.clone()]);
+        let mut folders = BTreeSet::from([fresh.to_owned(), folder.clone()]);
         for (path, content) in manifest.files() {
+            if path == CONFIGURATION && !with_configuration {
+                continue;
+            }
             let to = if path == CONFIGURATION { fresh.join(path) } else { folder.join(path) };
             self.copy(path, content, &to)?;
             folders.extend(to.ancestors().skip(1).take_while(|above| above.starts_with(&folder)).map(Path::to_owned));
         }
-        folders.iter().try_for_each(|folder| sync_folder(folder))?;
-        if target.exists() {
-            let laid = target.join(CONFIGURATION);
-            if configuration.is_some() && !laid.exists() {
-                fs::rename(fresh.join(CONFIGURATION), laid)?;
-            }
-            fs::rename(folder, &place)?;
-            sync_folder(&target)?;
-        } else {
-            fs::rename(fresh, &target)?;
-        }
-        sync_folder(repository)?;
-        Ok(Exported { version, path: place, new: true })
+        Ok(folders.iter().try_for_each(|folder| sync_folder(folder))?)
     }
 
     fn copy(&self, path: &str, content: &FileContent, to: &Path) -> Result<(), RegistryError> {
@@ -120,15 +219,6 @@ fn same_digest(what: &str, expected: &Digest, actual: &Digest) -> Result<(), Reg
     }
     let (expected, actual) = (Some(*expected), Some(*actual));
     Err(RegistryError::DigestMismatch { what: what.to_owned(), expected, actual })
-}
-
-fn check_configuration(path: &Path, expected: &FileContent, model: &str) -> Result<(), RegistryError> {
-    match fs::read(path) {
-        Ok(bytes) if Digest::of(&bytes) == expected.digest => Ok(()),
-        Ok(_) => Err(RegistryError::AlreadyExists { what: "configuration", name: format!("{model}/{CONFIGURATION}") }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn check_same(place: &Path, manifest: &Manifest, version: &Version) -> Result<(), RegistryError> {
@@ -167,19 +257,28 @@ struct Scratch {
 }
 
 impl Scratch {
-    /// Removes those whose processes are gone. The caller holds the registry's lock.
+    /// Removes those whose processes are gone. Others, of other registries too, may be making and sweeping theirs.
     fn sweep(repository: &Path) -> Result<(), RegistryError> {
         for entry in fs::read_dir(repository)? {
             let path = entry?.path();
-            let ours = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(SCRATCH));
-            if ours && File::open(path.join("lock")).map_or(Ok(true), |lock| is_free(&lock))? {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with(WITHDRAWN) {
                 remove_folder_if_there(&path)?;
+            } else if name.starts_with(SCRATCH) {
+                match File::open(path.join("lock")) {
+                    // Held until the folder is gone: whoever was about to take it makes another.
+                    Ok(lock) if is_free(&lock)? => remove_folder_if_there(&path)?,
+                    // Killed before it had one, or about to have one: only while it is empty.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => drop(fs::remove_dir(&path)),
+                    Ok(_) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         Ok(())
     }
 
-    /// Makes one. The caller holds the registry's lock, so that no sweep meets it without its own.
+    /// Makes one.
     fn make(repository: &Path) -> Result<Self, RegistryError> {
         let (path, lock) = make_working_folder(repository, SCRATCH)?;
         Ok(Self { path, _lock: lock })

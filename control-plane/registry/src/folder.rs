@@ -6,13 +6,15 @@
 //! blobs/ab/abcd...       one file per content, named by its SHA-256, read-only
 //! staging/PID-N/         one folder per operation under way, its `lock` held by whoever works there
 //! holds/DIGEST           held, shared, by whoever has a version's files in use
+//! reserve                room that collecting takes back when the disk is full
 //! ```
 //!
-//! Locks are the system's (`flock`): they end with their process, however it ends.
+//! What else lies there is nobody's business: it is passed over, and `verify` tells of it. Locks are the system's (`flock`):
+//! they end with their process, however it ends.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -48,6 +50,10 @@ impl Folder {
         Ok(folder)
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn database(&self) -> PathBuf {
         self.root.join(DATABASE)
     }
@@ -64,12 +70,65 @@ impl Folder {
 
     /// Digests of everything that lies among the blobs.
     pub(crate) fn blobs(&self) -> Result<Vec<Digest>, RegistryError> {
+        Ok(self
+            .contents()?
+            .into_iter()
+            .filter_map(|(path, digest)| digest.filter(|own| self.blob(own) == path))
+            .collect())
+    }
+
+    /// Whether anything lies among the blobs.
+    pub(crate) fn has_blobs(&self) -> Result<bool, RegistryError> {
+        for group in fs::read_dir(self.root.join("blobs"))? {
+            let group = group?;
+            if group.file_type()?.is_dir() && fs::read_dir(group.path())?.next().is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Paths, from the root, of what somebody else has put among the registry's files.
+    pub(crate) fn strays(&self) -> Result<Vec<String>, RegistryError> {
+        let mut strays = Vec::new();
+        for (path, digest) in self.contents()? {
+            if digest.is_none_or(|own| self.blob(&own) != path) {
+                strays.push(path);
+            }
+        }
+        for entry in fs::read_dir(self.staging())? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                strays.push(entry.path());
+            }
+        }
+        for entry in fs::read_dir(self.root.join("holds"))? {
+            let path = entry?.path();
+            if digest_named(&path).is_none() {
+                strays.push(path);
+            }
+        }
+        let mut strays: Vec<String> = strays
+            .iter()
+            .map(|path| path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy().into_owned())
+            .collect();
+        strays.sort();
+        Ok(strays)
+    }
+
+    /// Everything in the folders of blobs, and what else lies beside those folders, with the digests that names tell.
+    fn contents(&self) -> Result<Vec<(PathBuf, Option<Digest>)>, RegistryError> {
         let mut found = Vec::new();
         for group in fs::read_dir(self.root.join("blobs"))? {
-            for blob in fs::read_dir(group?.path())? {
-                if let Some(digest) = blob?.file_name().to_str().and_then(|name| name.parse().ok()) {
-                    found.push(digest);
-                }
+            let group = group?;
+            if !group.file_type()?.is_dir() {
+                found.push((group.path(), None));
+                continue;
+            }
+            for blob in fs::read_dir(group.path())? {
+                let blob = blob?;
+                let named = if blob.file_type()?.is_file() { digest_named(&blob.path()) } else { None };
+                found.push((blob.path(), named));
             }
         }
         Ok(found)
@@ -109,7 +168,7 @@ impl Folder {
     pub(crate) fn remove_free_marks(&self, _held: &File) -> Result<(), RegistryError> {
         for mark in fs::read_dir(self.root.join("holds"))? {
             let path = mark?.path();
-            if is_free(&File::open(&path)?)? {
+            if digest_named(&path).is_some() && is_free(&File::open(&path)?)? {
                 remove_if_there(&path)?;
             }
         }
@@ -125,10 +184,15 @@ impl Folder {
     }
 }
 
-/// Whether a registry was made in this folder.
+/// Whether a registry was made in this folder. One that has lost its database is one all the same.
 #[must_use]
 pub fn is_registry(folder: &Path) -> bool {
-    folder.join(DATABASE).is_file()
+    folder.join(DATABASE).is_file() || (folder.join("blobs").is_dir() && folder.join("staging").is_dir())
+}
+
+/// The digest that a file's name tells.
+fn digest_named(path: &Path) -> Option<Digest> {
+    path.file_name()?.to_str()?.parse().ok()
 }
 
 /// Takes the lock if nobody has it; it ends when the file is dropped.
@@ -146,7 +210,8 @@ pub(crate) fn open_private(path: &Path) -> io::Result<File> {
 }
 
 /// Makes a folder with a number of its own behind `prefix`, and takes the lock in it that says that somebody works there.
-/// The caller holds the registry's lock, so that no sweep meets the folder without it.
+/// A sweep by somebody who does not share the caller's registry may meet the folder before the lock is taken, and remove it:
+/// then another is made.
 pub(crate) fn make_working_folder(parent: &Path, prefix: &str) -> Result<(PathBuf, File), RegistryError> {
     let process = std::process::id();
     for number in 0_u64.. {
@@ -159,7 +224,9 @@ pub(crate) fn make_working_folder(parent: &Path, prefix: &str) -> Result<(PathBu
         match open_private(&path.join("lock")) {
             Ok(lock) => {
                 lock.lock()?;
-                return Ok((path, lock));
+                if lies_at(&lock, &path.join("lock"))? {
+                    return Ok((path, lock));
+                }
             }
             // Whoever had the number before was still removing a folder of that name, and removed this one.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -167,6 +234,16 @@ pub(crate) fn make_working_folder(parent: &Path, prefix: &str) -> Result<(PathBu
         }
     }
     Err(RegistryError::corrupt("no number is left for a folder"))
+}
+
+/// Whether the open file is still the one at `path`.
+fn lies_at(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes a folder for this user only, and those above it.

@@ -16,16 +16,19 @@ use crate::manifest::{FileContent, Manifest};
 use crate::names::{VersionName, check_path};
 use crate::registry::Registry;
 use crate::rows;
-use crate::staging::{CompleteFile, StagedFile, Staging};
+use crate::staging::{CompleteFile, StagedFile, Staging, publish};
+use crate::syncing::Syncing;
 use crate::version::{Actor, Version, VersionFacts};
 
 /// A version whose files are being written. Dropping it leaves nothing.
 #[derive(Debug)]
 pub struct Import<'a> {
     registry: &'a Registry,
-    staging: Staging,
     files: BTreeMap<String, CompleteFile>,
     bytes: u64,
+    // Dropped before the folder that the files lie in.
+    syncing: Syncing,
+    staging: Staging,
 }
 
 /// A file of an [`Import`] that is being written. Dropping it unfinished takes it out of the version.
@@ -53,8 +56,9 @@ impl Registry {
     /// None of its own.
     pub fn import(&self) -> Result<Import<'_>, RegistryError> {
         let lock = self.folder.lock()?;
+        self.folder.keep_reserve(&lock);
         let staging = Staging::make(&self.folder, &lock)?;
-        Ok(Import { registry: self, staging, files: BTreeMap::new(), bytes: 0 })
+        Ok(Import { registry: self, files: BTreeMap::new(), bytes: 0, syncing: Syncing::new(), staging })
     }
 }
 
@@ -77,18 +81,20 @@ impl Import<'_> {
         Ok(ImportFile { path: path.to_owned(), staged: self.staging.file()?, room: limit - self.bytes, limit })
     }
 
-    /// Makes a file durable and takes it into the version. Returns its digest and size.
+    /// Takes a complete file into the version, and begins to make it durable. Returns its digest and size.
     ///
     /// # Errors
-    /// `ResourceExhausted`: the disk, or the version, is full.
+    /// `ResourceExhausted`: the version is full.
     pub fn finish(&mut self, file: ImportFile) -> Result<FileContent, RegistryError> {
-        let (path, complete) = (file.path, file.staged.finish()?);
+        let path = file.path;
+        let (complete, written) = file.staged.finish();
         let content = complete.content;
         self.bytes = self.bytes.saturating_add(content.bytes);
         let limit = self.registry.settings.max_version_bytes;
         if self.bytes > limit {
             return Err(RegistryError::LimitReached { what: "bytes of a version", limit, actual: self.bytes });
         }
+        self.syncing.add(written)?;
         self.files.insert(path, complete);
         Ok(content)
     }
@@ -100,19 +106,20 @@ impl Import<'_> {
     ///
     /// # Errors
     /// `InvalidArgument`: a name, a fact or the set of files breaks a rule. `NotFound`: a parent. `ResourceExhausted`: the
-    /// quota, though everything that may be was evicted.
+    /// quota, though everything that may be was evicted, or the disk is full.
     pub fn register(self, model: &str, facts: &VersionFacts, actor: &Actor) -> Result<Registered, RegistryError> {
         facts.check()?;
         crate::names::check_name("model", model)?;
         let content = self.files.iter().map(|(path, file)| (path.clone(), file.content)).collect();
         let manifest = Manifest::new(content)?;
-        let registry = self.registry;
+        let Self { registry, files, syncing, staging, .. } = self;
+        // Before the lock: others need not wait for that.
+        syncing.finish()?;
         let lock = registry.folder.lock()?;
         registry.make_room(&manifest, actor, &lock)?;
-        let digests: Vec<Digest> = self.files.values().map(|file| file.content.digest).collect();
-        self.staging.intend(&digests)?;
-        let written = self
-            .publish()
+        let digests: Vec<Digest> = files.values().map(|file| file.content.digest).collect();
+        staging.intend(&digests)?;
+        let written = publish(files.values(), &registry.folder)
             .and_then(|()| registry.write(|transaction| rows_for(transaction, model, &manifest, facts, actor)));
         if written.is_err() {
             // What nothing refers to goes again; where even this fails, the intent is still there for the sweep.
@@ -126,15 +133,11 @@ impl Import<'_> {
                 Ok(orphans)
             });
             if let Err(error) = orphans.and_then(|orphans| registry.folder.remove_blobs(&orphans)) {
-                self.staging.abandon();
+                staging.abandon();
                 return Err(error);
             }
         }
         written
-    }
-
-    fn publish(&self) -> Result<(), RegistryError> {
-        self.files.values().try_for_each(|file| file.publish(&self.registry.folder))
     }
 }
 

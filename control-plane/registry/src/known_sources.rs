@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 use crate::error::RegistryError;
-use crate::local_files::CONFIGURATION;
-use crate::manifest::digest_of_files;
 use crate::names::VersionName;
 use crate::registry::Registry;
 use crate::rows;
@@ -27,10 +25,8 @@ impl Registry {
             for version in rows::versions(transaction, None)? {
                 let pinned = version.facts.origin.map(|origin| origin.pinned);
                 let source = pinned.unwrap_or_else(|| format!("registry:{}", version.name));
-                // Laid out, the model's configuration lies beside the version.
-                let mut files = rows::manifest(transaction, &version.digest)?.files().clone();
-                files.remove(CONFIGURATION);
-                by_digest.entry(digest_of_files(&files)).or_default().push((version.name, source));
+                let digest = rows::manifest(transaction, &version.digest)?.laid_digest();
+                by_digest.entry(digest).or_default().push((version.name, source));
             }
             Ok(KnownSources { by_digest })
         })

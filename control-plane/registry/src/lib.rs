@@ -20,6 +20,7 @@ mod folder;
 mod housekeeping;
 mod import;
 mod known_sources;
+mod laying;
 mod local_files;
 mod lock_check;
 mod lock_file;
@@ -28,10 +29,14 @@ mod model_folder;
 mod names;
 mod policy;
 mod registry;
+mod reserve;
 mod rows;
 mod schema;
 mod stage;
 mod staging;
+mod syncing;
+mod text;
+mod unique_keys;
 mod verify;
 mod version;
 mod walk;
@@ -53,12 +58,11 @@ pub use lock_check::{LockProblem, check_locked, check_model};
 pub use lock_file::{LockFile, LockedModel, LockedVersion};
 pub use manifest::{FileContent, Manifest};
 pub use model_folder::{FoundModel, find_model, find_models};
-pub use names::{
-    NAME_BYTES, PATH_BYTES, PATH_DEPTH, Selector, TEXT_BYTES, VersionName, VersionReference, check_name, check_path,
-};
+pub use names::{NAME_BYTES, PATH_BYTES, PATH_DEPTH, Selector, VersionName, VersionReference, check_name, check_path};
 pub use policy::{Approval, ModelPolicy, NewApproval, Obstacle, StageRule, Verdict, obstacles};
 pub use registry::{Hold, Registry, RegistrySettings};
 pub use stage::{Stage, is_transition};
+pub use text::{TEXT_BYTES, is_address, is_text, is_value, one_line};
 pub use verify::{BlobProblem, VerifyReport};
 pub use version::{
     Actor, GitCommit, Lineage, LineageStep, Model, Origin, Signature, TensorSignature, TrainingData, Version,

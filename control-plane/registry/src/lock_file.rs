@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::error::RegistryError;
 use crate::folder::sync_folder;
 use crate::model_folder::FoundModel;
+use crate::unique_keys::unique_keys;
 
 /// What a lock file calls itself.
 const LOCK_FORMAT: &str = "hanok.lock/1";
@@ -26,6 +27,7 @@ pub struct LockFile {
     /// `hanok.lock/1`.
     pub format: String,
     /// The models that may be served, by name.
+    #[serde(deserialize_with = "unique_keys")]
     pub models: BTreeMap<String, LockedModel>,
 }
 
@@ -37,6 +39,7 @@ pub struct LockedModel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beside: Option<Digest>,
     /// Its versions by number.
+    #[serde(deserialize_with = "unique_keys")]
     pub versions: BTreeMap<u64, LockedVersion>,
 }
 
@@ -71,8 +74,10 @@ impl LockFile {
     pub fn read(path: &Path) -> Result<Self, RegistryError> {
         let shown = shown(path);
         let refuse = |reason: String| RegistryError::invalid("lock file", format!("`{shown}`: {reason}"));
-        let file = match File::open(path) {
-            Ok(file) => file,
+        // Before it is opened: that of a pipe waits for somebody to write.
+        let file = match fs::metadata(path) {
+            Ok(found) if !found.is_file() => return Err(refuse("expected a plain file".to_owned())),
+            Ok(_) => File::open(path).map_err(|error| refuse(error.to_string()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(RegistryError::not_found("lock file", shown));
             }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, DigestBuilder};
 use crate::error::RegistryError;
+use crate::local_files::CONFIGURATION;
 use crate::names::check_path;
 
 /// First line of the text whose digest is the manifest's.
@@ -65,6 +66,14 @@ impl Manifest {
     #[must_use]
     pub fn digest(&self) -> Digest {
         digest_of_files(&self.files)
+    }
+
+    /// The digest of the version's folder in a model repository, where the configuration lies beside it: what lock files pin.
+    #[must_use]
+    pub fn laid_digest(&self) -> Digest {
+        let mut files = self.files.clone();
+        files.remove(CONFIGURATION);
+        digest_of_files(&files)
     }
 }
 

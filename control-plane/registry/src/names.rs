@@ -14,8 +14,6 @@ pub const NAME_BYTES: usize = 128;
 pub const PATH_BYTES: usize = 1_024;
 /// Most folders above a file in a version.
 pub const PATH_DEPTH: usize = 32;
-/// Longest free text (author, check, tag, source), in bytes.
-pub const TEXT_BYTES: usize = 2_048;
 
 /// Checks the name of a model or an alias: `A-Z a-z 0-9 _ . -`, at most [`NAME_BYTES`], not beginning with `.` or `-`,
 /// without `..`.
@@ -34,18 +32,6 @@ pub fn check_name(field: &'static str, name: &str) -> Result<(), RegistryError> 
             name.escape_debug()
         );
         return Err(RegistryError::invalid(field, reason));
-    }
-    Ok(())
-}
-
-/// Checks a free text that is shown on one line: not empty, at most [`TEXT_BYTES`], no control characters.
-pub(crate) fn check_text(field: &'static str, text: &str) -> Result<(), RegistryError> {
-    if text.trim().is_empty() || text.len() > TEXT_BYTES {
-        let reason = format!("expected 1 to {TEXT_BYTES} bytes, got {}", text.len());
-        return Err(RegistryError::invalid(field, reason));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(RegistryError::invalid(field, "must not contain control characters"));
     }
     Ok(())
 }

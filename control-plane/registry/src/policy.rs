@@ -9,8 +9,8 @@ use hanok_state::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RegistryError;
-use crate::names::check_text;
 use crate::stage::Stage;
+use crate::text::{check_text, person};
 
 /// Most checks of a rule or an approval.
 const MOST_CHECKS: usize = 64;
@@ -145,19 +145,20 @@ impl fmt::Display for Obstacle {
 }
 
 /// What keeps a version, registered by `author`, from a stage with this rule. `approvals` are those for the stage, oldest
-/// first; of each person the last one counts. Nothing: it may go there.
+/// first; of each person the last one counts, whichever way the name is written. Nothing: it may go there.
 #[must_use]
 pub fn obstacles(rule: &StageRule, author: &str, approvals: &[Approval]) -> Vec<Obstacle> {
-    let mut standing: BTreeMap<&str, Verdict> = BTreeMap::new();
+    let mut standing: BTreeMap<String, &Approval> = BTreeMap::new();
     let mut checks: BTreeMap<&str, bool> = BTreeMap::new();
     for approval in approvals {
-        standing.insert(&approval.by, approval.verdict);
+        standing.insert(person(&approval.by), approval);
         checks.extend(approval.checks.iter().map(|(check, passed)| (check.as_str(), *passed)));
     }
-    let rejected = standing.iter().filter(|(_, verdict)| **verdict == Verdict::Rejected);
-    let mut found: Vec<Obstacle> = rejected.map(|(by, _)| Obstacle::Rejected { by: (*by).to_owned() }).collect();
-    let counts = |by: &&&str| !(rule.four_eyes && **by == author);
-    let approved = standing.iter().filter(|(_, verdict)| **verdict == Verdict::Approved).map(|(by, _)| by);
+    let rejected = standing.values().filter(|approval| approval.verdict == Verdict::Rejected);
+    let mut found: Vec<Obstacle> = rejected.map(|approval| Obstacle::Rejected { by: approval.by.clone() }).collect();
+    let author = person(author);
+    let counts = |by: &&String| !(rule.four_eyes && **by == author);
+    let approved = standing.iter().filter(|(_, approval)| approval.verdict == Verdict::Approved).map(|(by, _)| by);
     let approved = u32::try_from(approved.filter(counts).count()).unwrap_or(u32::MAX);
     if approved < rule.approvals {
         found.push(Obstacle::Approvals { expected: rule.approvals, actual: approved });
@@ -212,9 +213,17 @@ mod tests {
         fn a_wish_more_never_helps(
             on_record in prop::collection::vec(any_approval(), 0..8), approvals in 0_u32..4,
             checks in prop::collection::btree_set("[xyz]", 0..3), four_eyes: bool,
+            ways in prop::collection::vec(0_usize..3, 1..8),
         ) {
             let rule = StageRule { approvals, checks, four_eyes };
             let now = obstacles(&rule, "a", &on_record);
+            // A name written in another way is no other person.
+            let mut rewritten = on_record.clone();
+            for (approval, way) in rewritten.iter_mut().zip(ways.iter().cycle()) {
+                approval.by = [approval.by.to_uppercase(), format!(" {} ", approval.by), format!("{}\u{200b}", approval.by)]
+                    [*way].clone();
+            }
+            prop_assert_eq!(obstacles(&rule, " A", &rewritten).len(), now.len());
             // No rule at all is met unless somebody's last word is no.
             let last_word = |by: &str| on_record.iter().rfind(|approval| approval.by == by).map(|found| found.verdict);
             let rejected = ["a", "b", "c", "d"].iter().any(|by| last_word(by) == Some(Verdict::Rejected));

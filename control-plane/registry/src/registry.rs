@@ -52,14 +52,27 @@ impl Registry {
     /// Opens the registry in `folder`, or makes one, and removes what operations that were killed have left.
     ///
     /// # Errors
-    /// `Unsupported`: read-only, not a registry, from a newer version. `ResourceExhausted`: the disk is full.
+    /// `Unsupported`: read-only, not a registry, from a newer version. `DataLoss`: there are files and no database.
+    /// `ResourceExhausted`: a registry is to be made and the disk is full.
     /// `Unavailable`: another process holds it for too long.
     pub fn open(folder: &Path, settings: RegistrySettings) -> Result<Self, RegistryError> {
         let folder = Folder::open(folder)?;
-        let database = Mutex::new(Database::open(&folder.database())?);
+        let database = Mutex::new(Database::open(&folder.database(), folder.has_blobs()?)?);
         let registry = Self { folder, settings, database };
         registry.sweep()?;
         Ok(registry)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Most bytes on the disk, where there is such a bound.
+    #[must_use]
+    pub const fn quota_bytes(&self) -> Option<u64> {
+        self.settings.quota_bytes
     }
 
     /// All models by name.
@@ -132,19 +145,28 @@ impl Registry {
     ) -> Result<(Version, Hold), RegistryError> {
         // Behind the registry's lock, so that no eviction is between its look at the holds and its removal.
         let _lock = self.folder.lock()?;
-        self.write(|transaction| {
+        let held = |transaction: &Transaction<'_>| {
             let version = rows::version(transaction, meant)?;
             if !version.present {
                 let source = version.facts.origin.map(|origin| origin.pinned);
                 return Err(RegistryError::Evicted { version: version.name.to_string(), source });
             }
+            let hold = Hold { _lock: self.folder.hold(&version.digest)? };
+            Ok((version, hold))
+        };
+        let noted = self.write(|transaction| {
+            let (version, hold) = held(transaction)?;
             transaction.execute(
                 "UPDATE versions SET used_at = MAX(used_at, ?1) WHERE model = ?2 AND number = ?3",
                 rusqlite::params![now.unix_millis(), version.name.model, rows::number(version.name.number)?],
             )?;
-            let hold = Hold { _lock: self.folder.hold(&version.digest)? };
             Ok((version, hold))
-        })
+        });
+        match noted {
+            // A full disk keeps nobody from using what is here; that it was used is not on record then.
+            Err(error) if error.is_full() => self.read(held),
+            noted => noted,
+        }
     }
 
     /// Removes what operations that are gone have left.

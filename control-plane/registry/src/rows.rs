@@ -154,6 +154,30 @@ pub(crate) fn is_needed(transaction: &Transaction<'_>, blob: &Digest) -> Result<
     Ok(transaction.prepare_cached(statement)?.query_row([blob.hex()], |row| row.get(0))?)
 }
 
+/// Notes that a version's source told this revision of it.
+pub(crate) fn add_revision(
+    transaction: &Transaction<'_>,
+    name: &VersionName,
+    revision: &Digest,
+) -> Result<(), RegistryError> {
+    let values = params![name.model, number(name.number)?, revision.hex()];
+    transaction.execute("INSERT INTO revisions VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING", values)?;
+    Ok(())
+}
+
+/// The newest version from this pinned reference with this revision, if its files are here.
+pub(crate) fn with_revision(
+    transaction: &Transaction<'_>,
+    model: &str,
+    pinned: &str,
+    revision: &Digest,
+) -> Result<Option<u64>, RegistryError> {
+    let statement = "SELECT v.number FROM versions v JOIN revisions r ON r.model = v.model AND r.number = v.number
+        WHERE v.model = ?1 AND v.pinned = ?2 AND r.revision = ?3 AND v.present = 1 ORDER BY v.number DESC LIMIT 1";
+    let found = transaction.query_row(statement, params![model, pinned, revision.hex()], |row| count(row, 0));
+    Ok(found.optional()?)
+}
+
 pub(crate) fn approvals(transaction: &Transaction<'_>, name: &VersionName) -> Result<Vec<Approval>, RegistryError> {
     let statement = "SELECT stage, verdict, author, at, checks, note FROM approvals
         WHERE model = ?1 AND number = ?2 ORDER BY id";

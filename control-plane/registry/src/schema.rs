@@ -7,7 +7,8 @@ use rusqlite::{OptionalExtension, Transaction};
 
 use crate::error::{RegistryError, StorageFailure};
 
-const LAYOUTS: [&str; 1] = ["
+const LAYOUTS: [&str; 2] = [
+    "
     CREATE TABLE models (name TEXT PRIMARY KEY, policy TEXT NOT NULL, newest INTEGER NOT NULL,
         created_at INTEGER NOT NULL) STRICT;
     CREATE TABLE manifests (digest TEXT PRIMARY KEY, bytes INTEGER NOT NULL) STRICT;
@@ -32,7 +33,22 @@ const LAYOUTS: [&str; 1] = ["
     CREATE TABLE log (sequence INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
         model TEXT NOT NULL, number INTEGER, detail TEXT NOT NULL) STRICT;
     CREATE INDEX log_by_model ON log (model);
-"];
+",
+    "
+    CREATE TABLE revisions (model TEXT NOT NULL, number INTEGER NOT NULL, revision TEXT NOT NULL,
+        PRIMARY KEY (model, number, revision), FOREIGN KEY (model, number) REFERENCES versions) STRICT, WITHOUT ROWID;
+",
+];
+
+/// Whether the tables are of the newest layout.
+pub(crate) fn is_newest(transaction: &Transaction<'_>) -> Result<bool, RegistryError> {
+    let known = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'layouts')";
+    if !transaction.query_row(known, [], |row| row.get(0))? {
+        return Ok(false);
+    }
+    let newest: Option<i64> = transaction.query_row("SELECT MAX(version) FROM layouts", [], |row| row.get(0))?;
+    Ok(newest.and_then(|found| usize::try_from(found).ok()) == Some(LAYOUTS.len()))
+}
 
 /// Brings the tables to the newest layout, inside the transaction that is open.
 pub(crate) fn migrate(transaction: &Transaction<'_>) -> Result<(), RegistryError> {

@@ -3,6 +3,7 @@
 //! A folder whose lock is free belongs to nobody any more: its process ended. Sweeping removes it, and those of the files
 //! named in its `intent` that nothing refers to, so that an operation that was killed leaves nothing.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -76,7 +77,7 @@ pub(crate) struct StagedFile {
     bytes: u64,
 }
 
-/// A file that is complete and durable, but not in sight yet.
+/// A file that is complete, but not in sight yet.
 #[derive(Debug)]
 pub(crate) struct CompleteFile {
     path: PathBuf,
@@ -95,26 +96,32 @@ impl StagedFile {
         self.bytes
     }
 
-    pub(crate) fn finish(self) -> Result<CompleteFile, RegistryError> {
-        self.file.sync_all()?;
-        Ok(CompleteFile { path: self.path, content: FileContent { digest: self.digest.finish(), bytes: self.bytes } })
+    /// The file, and what is to be synchronised before it may be published.
+    pub(crate) fn finish(self) -> (CompleteFile, File) {
+        let content = FileContent { digest: self.digest.finish(), bytes: self.bytes };
+        (CompleteFile { path: self.path, content }, self.file)
     }
 }
 
-impl CompleteFile {
-    /// Brings the file to its place among the blobs. One that is there already is replaced by itself, which also heals it.
-    pub(crate) fn publish(&self, folder: &Folder) -> Result<(), RegistryError> {
-        let place = folder.blob(&self.content.digest);
+/// Brings durable files to their places among the blobs. One that is there already is replaced by itself, which also heals it.
+pub(crate) fn publish<'a>(
+    files: impl IntoIterator<Item = &'a CompleteFile>,
+    folder: &Folder,
+) -> Result<(), RegistryError> {
+    let mut changed = BTreeSet::new();
+    for file in files {
+        let place = folder.blob(&file.content.digest);
         if let Some(group) = place.parent() {
             if !group.is_dir() {
                 make_folder(group)?;
-                group.parent().map_or(Ok(()), sync_folder)?;
+                changed.extend(group.parent().map(Path::to_owned));
             }
-            fs::rename(&self.path, &place)?;
-            sync_folder(group)?;
+            changed.insert(group.to_owned());
         }
-        Ok(())
+        fs::rename(&file.path, &place)?;
     }
+    // Once for each folder, however many files.
+    Ok(changed.iter().try_for_each(|folder| sync_folder(folder))?)
 }
 
 /// What operations that are gone have left: their folders, and the digests that they meant to publish or remove.
@@ -129,7 +136,11 @@ impl Leftovers {
     pub(crate) fn find(folder: &Folder, _held: &File) -> Result<Self, RegistryError> {
         let mut found = Self::default();
         for entry in fs::read_dir(folder.staging())? {
-            let path = entry?.path();
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                continue;
+            }
+            let path = entry.path();
             let abandoned = match File::open(path.join("lock")) {
                 Ok(lock) => is_free(&lock)?,
                 Err(error) if error.kind() == ErrorKind::NotFound => true,

@@ -53,6 +53,8 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Contents that no version needs; collecting removes them.
     pub orphans: u64,
+    /// What lies among the registry's files and is none of them, by path.
+    pub strays: Vec<String>,
     /// What is wrong.
     pub problems: Vec<BlobProblem>,
 }
@@ -112,6 +114,7 @@ impl Registry {
         });
         let needed: BTreeSet<Digest> =
             versions.iter().flat_map(|(_, manifest)| manifest.files().values()).map(|file| file.digest).collect();
+        report.strays = self.folder.strays()?;
         report.orphans = self.folder.blobs()?.iter().filter(|blob| !needed.contains(blob)).count() as u64;
         Ok(())
     }

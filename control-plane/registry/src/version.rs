@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::digest::Digest;
 use crate::error::RegistryError;
-use crate::names::{VersionName, check_name, check_text};
+use crate::names::{VersionName, check_name};
 use crate::policy::{Approval, ModelPolicy};
 use crate::stage::Stage;
+use crate::text::{check_address, check_person, check_text, check_value};
+use crate::unique_keys::unique_keys;
 
 /// Most metrics, tags or tensors of a version.
 const MOST_ENTRIES: usize = 1_024;
@@ -91,6 +93,7 @@ pub struct VersionFacts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<Signature>,
     /// How good it was; finite numbers.
+    #[serde(deserialize_with = "unique_keys")]
     pub metrics: BTreeMap<String, f64>,
     /// What it was trained on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,6 +102,7 @@ pub struct VersionFacts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub git: Option<GitCommit>,
     /// Free tags.
+    #[serde(deserialize_with = "unique_keys")]
     pub tags: BTreeMap<String, String>,
     /// Versions that it was made from; they must exist.
     pub parents: Vec<VersionName>,
@@ -124,15 +128,13 @@ impl VersionFacts {
         }
         for (name, value) in &self.tags {
             check_text("tag", name)?;
-            if value.len() > 16 * 1_024 {
-                return Err(RegistryError::invalid("tag", format!("`{name}`: expected at most 16384 bytes")));
-            }
+            check_value("tag", value)?;
         }
         if let Some(signature) = &self.signature {
             signature.check()?;
         }
         if let Some(data) = &self.training_data {
-            check_text("training data", &data.reference)?;
+            check_address("training data", &data.reference)?;
             data.digest.as_deref().map_or(Ok(()), |digest| check_text("training data", digest))?;
         }
         if let Some(git) = &self.git {
@@ -141,11 +143,11 @@ impl VersionFacts {
                 let reason = format!("expected 40 or 64 hexadecimal digits, got `{}`", git.commit.escape_debug());
                 return Err(RegistryError::invalid("git commit", reason));
             }
-            git.remote.as_deref().map_or(Ok(()), |remote| check_text("git remote", remote))?;
+            git.remote.as_deref().map_or(Ok(()), |remote| check_address("git remote", remote))?;
         }
         if let Some(origin) = &self.origin {
-            check_text("origin", &origin.asked)?;
-            check_text("origin", &origin.pinned)?;
+            check_address("origin", &origin.asked)?;
+            check_address("origin", &origin.pinned)?;
         }
         self.parents.iter().try_for_each(|parent| check_name("parent", &parent.model))
     }
@@ -254,7 +256,7 @@ pub struct VersionRecord {
 /// Who changes the registry, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// Who.
+    /// Who, without white space around it.
     pub name: String,
     /// When; nothing in the registry reads a clock.
     pub now: Timestamp,
@@ -264,11 +266,9 @@ impl Actor {
     /// Somebody, now.
     ///
     /// # Errors
-    /// `InvalidArgument` for a name that is empty, too long or has control characters.
+    /// `InvalidArgument` for a name that is empty or too long, or that has characters which do not show.
     pub fn new(name: impl Into<String>, now: Timestamp) -> Result<Self, RegistryError> {
-        let name = name.into();
-        check_text("actor", &name)?;
-        Ok(Self { name, now })
+        Ok(Self { name: check_person("actor", &name.into())?, now })
     }
 }
 
@@ -292,6 +292,10 @@ mod tests {
         assert!(refusal(json!({"git": {"commit": "HEAD"}})).contains("40 or 64 hexadecimal digits"));
         assert!(refusal(json!({"tags": {"a\nb": ""}})).contains("control characters"));
         assert!(refusal(json!({"parents": [{"model": "../x", "number": 1}]})).starts_with("parent"));
+        for twice in [r#"{"tags": {"a": "1", "a": "2"}}"#, r#"{"metrics": {"a": 1, "a": 1}}"#] {
+            let error = serde_json::from_str::<VersionFacts>(twice).unwrap_err();
+            assert!(error.to_string().starts_with("\"a\" comes twice"), "{error}");
+        }
         let infinite = VersionFacts { metrics: [("loss".to_owned(), f64::NAN)].into(), ..VersionFacts::default() };
         assert_eq!(infinite.check().unwrap_err().to_string(), "metric: `loss`: expected a finite number, got `NaN`");
         serde_json::from_value::<VersionFacts>(tensor("FP32", -1)).unwrap().check().unwrap();

@@ -1,7 +1,10 @@
-//! The files below a folder, as paths that a manifest can hold. Follows no symbolic link.
+//! The files below a folder, as paths that a manifest can hold, and their content. Follows no symbolic link.
+//!
+//! The invariant: what is given out as a file's content lay there at one moment, as far as the file system can tell.
 
-use std::fs;
+use std::fs::{self, File, Metadata};
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::RegistryError;
@@ -63,18 +66,59 @@ pub(crate) fn unreadable(path: &str, error: &std::io::Error) -> RegistryError {
     RegistryError::invalid("path", format!("`{path}` cannot be read: {error}"))
 }
 
-/// Gives a file outside the registry to `take`, block by block.
+/// What changes when a file's content does: which file it is, its size, and when content and inode were changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileState([i64; 4], [u64; 3]);
+
+impl FileState {
+    fn of(found: &Metadata) -> Self {
+        let times = [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
+        Self(times, [found.dev(), found.ino(), found.len()])
+    }
+
+    /// Whether the file at `place` is as it was.
+    pub(crate) fn still_holds(&self, place: &Path) -> bool {
+        fs::metadata(place).is_ok_and(|found| Self::of(&found) == *self)
+    }
+}
+
+/// Opens a file that is neither a folder nor a device nor a pipe: those have no content that could be told from the next.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub(crate) fn open_plain(path: &str, place: &Path) -> Result<(File, FileState), RegistryError> {
+    let unreadable = |error| unreadable(path, &error);
+    // Before it is opened: that of a pipe waits for somebody to write.
+    let found = fs::metadata(place).map_err(unreadable)?;
+    if !found.is_file() {
+        return Err(RegistryError::invalid("path", format!("expected a plain file, `{path}` is none")));
+    }
+    let file = File::open(place).map_err(unreadable)?;
+    let state = FileState::of(&file.metadata().map_err(unreadable)?);
+    Ok((file, state))
+}
+
+/// Gives a file outside the registry to `take`, block by block. Returns its state, before as after.
+///
+/// # Errors
+/// `InvalidArgument`: it cannot be read, or is no plain file. `Unavailable`: somebody changed it meanwhile. What `take` fails
+/// with.
 pub(crate) fn read_blocks(
     path: &str,
     place: &Path,
     mut take: impl FnMut(&[u8]) -> Result<(), RegistryError>,
-) -> Result<(), RegistryError> {
-    let mut source = fs::File::open(place).map_err(|error| unreadable(path, &error))?;
+) -> Result<FileState, RegistryError> {
+    let (mut source, state) = open_plain(path, place)?;
+    let unreadable = |error| unreadable(path, &error);
     let mut block = vec![0; BLOCK];
     loop {
-        match source.read(&mut block).map_err(|error| unreadable(path, &error))? {
-            0 => return Ok(()),
+        match source.read(&mut block).map_err(unreadable)? {
+            0 => break,
             read => take(&block[..read])?,
         }
     }
+    if FileState::of(&source.metadata().map_err(unreadable)?) != state || !state.still_holds(place) {
+        return Err(RegistryError::Changed { path: path.to_owned() });
+    }
+    Ok(state)
 }

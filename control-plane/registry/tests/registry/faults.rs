@@ -31,7 +31,20 @@ fn a_newer_layout_is_refused() {
     let database = rusqlite::Connection::open(bench.root().join("registry.sqlite")).unwrap();
     database.execute_batch("INSERT INTO layouts VALUES (7)").unwrap();
     let RegistryError::Storage(failure, _) = refusal(&bench.root()) else { panic!("opened") };
-    assert_eq!(failure, StorageFailure::NewerLayout { known: 1, found: 7 });
+    assert_eq!(failure, StorageFailure::NewerLayout { known: 2, found: 7 });
+}
+
+#[test]
+fn a_registry_from_before_revisions_is_brought_up_to_date() {
+    let bench = Bench::new(RegistrySettings::default());
+    bench.pulled("m", 1, b"one", 1).unwrap();
+    let database = rusqlite::Connection::open(bench.root().join("registry.sqlite")).unwrap();
+    database.execute_batch("DROP TABLE revisions; DELETE FROM layouts WHERE version = 2").unwrap();
+    drop(database);
+    let opened = Registry::open(&bench.root(), RegistrySettings::default()).unwrap();
+    assert_eq!(opened.versions(Some("m")).unwrap(), [bench.version("m/1")]);
+    let revision = hanok_registry::Digest::of(b"revision");
+    assert_eq!(opened.pulled("m", "mlflow://m/1", &revision).unwrap(), None);
 }
 
 #[test]

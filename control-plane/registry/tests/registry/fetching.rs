@@ -23,7 +23,7 @@ fn promise(files: &[(&str, &[u8])]) -> Provenance {
         files.iter().map(|(path, bytes)| ((*path).to_owned(), Digest::of(bytes))).collect();
     let origin = Origin { asked: "mlflow://flights@champion".into(), pinned: "mlflow://flights/7".into() };
     let facts = VersionFacts { tags: [("run".to_owned(), "r1".to_owned())].into(), ..VersionFacts::default() };
-    Provenance { origin, digests, facts }
+    Provenance { origin, revision: Some(Digest::of(b"first")), digests, facts }
 }
 
 #[test]
@@ -36,8 +36,6 @@ fn what_was_promised_becomes_a_version() {
     assert!(registered.new);
     assert_eq!(registered.version.facts.origin, Some(whole.origin.clone()));
     assert_eq!(registered.version.facts.tags["run"], "r1");
-    assert_eq!(bench.registry.pulled("f", "mlflow://flights/7").unwrap(), Some(registered.version.name));
-    assert_eq!(bench.registry.pulled("f", "mlflow://flights/8").unwrap(), None);
     // Nothing promised, nothing compared; and the folder is as it was.
     assert!(!import(&Provenance { digests: BTreeMap::new(), ..whole.clone() }).unwrap().new);
     assert_eq!(files_below(&folder).len(), 2);
@@ -45,6 +43,33 @@ fn what_was_promised_becomes_a_version() {
     let retold = Provenance { facts: VersionFacts::default(), ..whole };
     assert!(!import(&retold).unwrap().new);
     assert_eq!(bench.version("f").facts.tags["run"], "r1");
+}
+
+/// A name and a number of elsewhere can be given anew, and may be those of another server.
+#[test]
+fn a_reference_is_known_by_the_revision_that_its_source_told() {
+    let bench = Bench::new(RegistrySettings::default());
+    let folder = fetched(&bench);
+    let import = |content: &[u8], revision: Option<&[u8]>| {
+        fs::write(folder.join("model.onnx"), content).unwrap();
+        let provenance = Provenance { revision: revision.map(Digest::of), digests: BTreeMap::new(), ..promise(&[]) };
+        bench.registry.import_fetched("f", &folder, &provenance, &actor("ann", 1)).unwrap().version.name.number
+    };
+    let known = |pinned: &str, revision: &[u8]| {
+        bench.registry.pulled("f", pinned, &Digest::of(revision)).unwrap().map(|name| name.number)
+    };
+    let pinned = "mlflow://flights/7";
+    // As registries of before have it: without a revision nothing is known, and everything readable.
+    assert_eq!(import(b"network", None), 1);
+    assert_eq!(known(pinned, b"first"), None);
+    assert_eq!(import(b"network", Some(b"first")), 1);
+    assert_eq!((known(pinned, b"first"), known(pinned, b"second")), (Some(1), None));
+    assert_eq!(known("mlflow://flights/8", b"first"), None);
+    assert_eq!(import(b"another", Some(b"second")), 2);
+    assert_eq!((known(pinned, b"first"), known(pinned, b"second")), (Some(1), Some(2)));
+    // The same bytes from another server are the same version.
+    assert_eq!(import(b"network", Some(b"third")), 1);
+    assert_eq!((known(pinned, b"first"), known(pinned, b"third")), (Some(1), Some(1)));
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn a_stage_with_a_rule_waits_for_approval() {
     assert_eq!(refused.code(), ErrorCode::FailedPrecondition);
     assert_eq!(
         refused.to_string(),
-        "stage `production` is not approved: expected 1 approvals, found 0; check `auc` is not on record"
+        "`m/1` is not approved for stage `production`: expected 1 approvals, found 0; check `auc` is not on record"
     );
     let approve = |by: &str, verdict, checks: &[(&str, bool)]| {
         bench.registry.approve(&meant("m/1"), &decision(Stage::Production, verdict, checks), &actor(by, 4)).unwrap();
@@ -82,6 +82,67 @@ fn others_are_archived_in_the_same_transaction() {
     let error = promote("m/1", false).unwrap_err();
     assert_eq!(error, RegistryError::NoTransition { from: Stage::Archived, to: Stage::Production });
     assert_eq!(error.to_string(), "stage: a version in stage `archived` cannot go to `production`");
+}
+
+#[test]
+fn archiving_others_obeys_the_rule_for_what_is_archived() {
+    let bench = Bench::new(RegistrySettings::default());
+    for number in 1..=2 {
+        bench.pulled("m", number, &number.to_le_bytes(), 1).unwrap();
+    }
+    bench.registry.promote(&meant("m/1"), to(Stage::Production), &actor("ann", 2)).unwrap();
+    let rule = StageRule { approvals: 1, ..StageRule::default() };
+    bench.registry.set_rule("m", Stage::Archived, rule, &actor("ann", 2)).unwrap();
+    let change = StageMove { archive_others: true, ..to(Stage::Production) };
+    let replace = || bench.registry.promote(&meant("m/2"), change, &actor("ann", 3));
+    assert_eq!(
+        replace().unwrap_err().to_string(),
+        "`m/1` is not approved for stage `archived`: expected 1 approvals, found 0"
+    );
+    assert_eq!((bench.version("m/1").stage, bench.version("m/2").stage), (Stage::Production, Stage::None));
+    let approval = decision(Stage::Archived, Verdict::Approved, &[]);
+    bench.registry.approve(&meant("m/1"), &approval, &actor("bob", 3)).unwrap();
+    replace().unwrap();
+    assert_eq!((bench.version("m/1").stage, bench.version("m/2").stage), (Stage::Archived, Stage::Production));
+}
+
+#[test]
+fn a_rejection_stands_where_there_is_no_rule() {
+    let bench = Bench::new(RegistrySettings::default());
+    bench.pulled("m", 1, b"one", 1).unwrap();
+    let decide = |verdict| {
+        let decision = decision(Stage::Production, verdict, &[]);
+        bench.registry.approve(&meant("m/1"), &decision, &actor("bob", 2)).unwrap();
+    };
+    let promote = |stage| bench.registry.promote(&meant("m/1"), to(stage), &actor("ann", 3));
+    decide(Verdict::Rejected);
+    assert_eq!(
+        promote(Stage::Production).unwrap_err().to_string(),
+        "`m/1` is not approved for stage `production`: rejected by `bob`"
+    );
+    promote(Stage::Staging).unwrap();
+    decide(Verdict::Approved);
+    promote(Stage::Production).unwrap();
+}
+
+#[test]
+fn one_person_is_one_however_the_name_is_written() {
+    let bench = Bench::new(RegistrySettings::default());
+    bench.pulled("m", 1, b"one", 1).unwrap();
+    let rule = StageRule { approvals: 2, four_eyes: true, ..StageRule::default() };
+    bench.registry.set_rule("m", Stage::Production, rule, &actor("ann", 1)).unwrap();
+    for name in ["Ann", " ann ", "bob", "BOB "] {
+        let decision = decision(Stage::Production, Verdict::Approved, &[]);
+        bench.registry.approve(&meant("m/1"), &decision, &actor(name, 2)).unwrap();
+    }
+    // As a row of an older version has it.
+    let database = rusqlite::Connection::open(bench.root().join("registry.sqlite")).unwrap();
+    database.execute_batch("UPDATE approvals SET author = 'an\u{200b}n ' WHERE author = 'Ann'").unwrap();
+    let refused = bench.registry.promote(&meant("m/1"), to(Stage::Production), &actor("cyd", 3)).unwrap_err();
+    assert!(refused.to_string().ends_with("expected 2 approvals, found 1"), "{refused}");
+    let last = bench.registry.record(&meant("m/1")).unwrap().approvals.pop().unwrap();
+    assert_eq!(last.by, "BOB");
+    assert!(hanok_registry::Actor::new("an\u{200b}n", crate::bench::at(1)).is_err());
 }
 
 #[test]

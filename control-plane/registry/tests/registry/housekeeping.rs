@@ -93,6 +93,34 @@ fn the_quota_evicts_what_was_not_used_for_longest_and_never_what_is_in_use() {
 }
 
 #[test]
+fn what_is_brought_into_use_meanwhile_is_not_evicted() {
+    let bench = Bench::new(RegistrySettings::default());
+    let other = hanok_registry::Registry::open(&bench.root(), RegistrySettings::default()).unwrap();
+    let everything = CollectRequest { quota_bytes: Some(0), ..CollectRequest::default() };
+    let mut kept = 0;
+    for number in 1..=100_u32 {
+        let name = bench.pulled("m", number, &number.to_le_bytes(), 1).unwrap().version.name;
+        let start = std::sync::Barrier::new(2);
+        let in_use = std::thread::scope(|scope| {
+            let collecting = scope.spawn(|| {
+                start.wait();
+                other.collect(&everything, &actor("ann", 2)).unwrap();
+            });
+            start.wait();
+            let promoted = bench.registry.promote(&name.clone().into(), to(Stage::Production), &actor("ann", 2));
+            collecting.join().unwrap();
+            promoted.is_ok()
+        });
+        // Either it came too late and was told so, or it serves.
+        let version = bench.registry.version(&name.into()).unwrap();
+        assert_eq!((version.present, version.stage == Stage::Production), (in_use, in_use), "{version:?}");
+        kept += u32::from(in_use);
+    }
+    assert!(kept > 0, "somebody must come in time");
+    assert!(bench.registry.verify().unwrap().problems.is_empty());
+}
+
+#[test]
 fn content_that_two_versions_have_goes_with_the_last() {
     let bench = Bench::new(RegistrySettings::default());
     let shared: &[u8] = &[1; 100];

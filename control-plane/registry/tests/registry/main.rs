@@ -11,3 +11,4 @@ mod housekeeping;
 mod killing;
 mod locking;
 mod registering;
+mod strays;
