@@ -1,4 +1,4 @@
-//! Values of many rows and features in four buffers: the form that stores fill and tensors are written from.
+//! Values of many rows and features in two buffers: the form that stores fill and tensors are written from.
 //!
 //! Columns lie behind each other, rows within a column: cell = `column * rows + row`. A cell has a slot of eight bytes,
 //! a status and an event time; what has no fixed width lies in one arena. Nothing is allocated for a single value.
@@ -29,14 +29,25 @@ pub enum CellStatus {
     Unusable,
 }
 
+/// One value, or why there is none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Cell {
+    /// The bits of a value with a fixed width; else where it lies in the arena.
+    bits: u64,
+    event_micros: i64,
+    status: CellStatus,
+}
+
+impl Cell {
+    const NOT_FOUND: Self = Self { bits: 0, event_micros: NO_TIME, status: CellStatus::NotFound };
+}
+
 /// A batch: `[columns, rows]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Columns {
     types: Arc<[FeatureType]>,
     rows: usize,
-    slots: Vec<u64>,
-    status: Vec<CellStatus>,
-    event_micros: Vec<i64>,
+    cells: Vec<Cell>,
     arena: Vec<u8>,
     /// By cell.
     faults: Vec<(usize, Box<str>)>,
@@ -47,15 +58,7 @@ impl Columns {
     #[must_use]
     pub fn new(types: Arc<[FeatureType]>, rows: usize) -> Self {
         let cells = types.len() * rows;
-        Self {
-            types,
-            rows,
-            slots: vec![0; cells],
-            status: vec![CellStatus::NotFound; cells],
-            event_micros: vec![NO_TIME; cells],
-            arena: Vec::new(),
-            faults: Vec::new(),
-        }
+        Self { types, rows, cells: vec![Cell::NOT_FOUND; cells], arena: Vec::new(), faults: Vec::new() }
     }
 
     /// How many rows.
@@ -80,14 +83,26 @@ impl Columns {
     #[must_use]
     pub fn column(&self, index: usize) -> Option<Column<'_>> {
         let data_type = *self.types.get(index)?;
-        let cells = index * self.rows..(index + 1) * self.rows;
-        Some(Column {
-            data_type,
-            slots: self.slots.get(cells.clone())?,
-            status: self.status.get(cells.clone())?,
-            event_micros: self.event_micros.get(cells)?,
-            arena: &self.arena,
-        })
+        let cells = self.cells.get(index * self.rows..(index + 1) * self.rows)?;
+        Some(Column { data_type, cells, arena: &self.arena })
+    }
+
+    /// Whether a cell holds a value that became true at `not_before` or later; an unknown time is before every other. The
+    /// short way for the many cells about which nothing is to be decided.
+    pub(crate) fn is_fresh(&self, column: usize, row: usize, not_before: i64) -> bool {
+        self.cells
+            .get(column * self.rows + row)
+            .is_some_and(|cell| cell.status == CellStatus::Present && cell.event_micros >= not_before)
+    }
+
+    /// What is known of a cell.
+    pub(crate) fn status(&self, column: usize, row: usize) -> CellStatus {
+        self.cells.get(column * self.rows + row).map_or(CellStatus::NotFound, |cell| cell.status)
+    }
+
+    /// Forgets a cell.
+    pub(crate) fn clear(&mut self, column: usize, row: usize) {
+        self.set(column, row, CellStatus::NotFound, 0, None);
     }
 
     /// Sets a null.
@@ -109,6 +124,16 @@ impl Columns {
     pub fn fault(&self, column: usize, row: usize) -> Option<&str> {
         let cell = column * self.rows + row;
         self.faults.iter().find(|(one, _)| *one == cell).map(|(_, fault)| &**fault)
+    }
+
+    /// How many cells are known to be unusable, up to a bound.
+    pub(crate) const fn faults(&self) -> usize {
+        self.faults.len()
+    }
+
+    /// What is wrong with the first unusable cell.
+    pub(crate) fn first_fault(&self) -> Option<&str> {
+        self.faults.first().map(|(_, fault)| &**fault)
     }
 
     /// Sets a value; its type must be the column's.
@@ -165,26 +190,22 @@ impl Columns {
     fn set(&mut self, column: usize, row: usize, status: CellStatus, bits: u64, event_micros: Option<i64>) {
         debug_assert!(column < self.types.len() && row < self.rows, "a cell outside of the batch");
         let cell = column * self.rows + row;
-        if let (Some(slot), Some(known), Some(time)) =
-            (self.slots.get_mut(cell), self.status.get_mut(cell), self.event_micros.get_mut(cell))
-        {
-            (*slot, *known, *time) = (bits, status, event_micros.unwrap_or(NO_TIME));
+        if let Some(cell) = self.cells.get_mut(cell) {
+            *cell = Cell { bits, event_micros: event_micros.unwrap_or(NO_TIME), status };
         }
     }
 
-    /// Copies a number from a column of the same type, if there is one that became true at `not_before` or later (or at an
-    /// unknown time). The short way for the many cells about which nothing is to be decided.
+    /// Copies a number from a column of the same type, if there is one that became true at `not_before` or later; an unknown
+    /// time is before every other. The short way for the many cells about which nothing is to be decided.
     pub(crate) fn copy_number(&mut self, to: (usize, usize), source: &Column<'_>, row: usize, not_before: i64) -> bool {
-        let found = source.status.get(row).zip(source.slots.get(row)).zip(source.event_micros.get(row));
-        let Some(((CellStatus::Present, bits), event)) = found else { return false };
-        if source.data_type.is_variable() || (*event < not_before && *event != NO_TIME) {
+        let Some(found) = source.cells.get(row).filter(|found| found.status == CellStatus::Present) else {
+            return false;
+        };
+        if source.data_type.is_variable() || found.event_micros < not_before {
             return false;
         }
-        let cell = to.0 * self.rows + to.1;
-        if let (Some(slot), Some(known), Some(time)) =
-            (self.slots.get_mut(cell), self.status.get_mut(cell), self.event_micros.get_mut(cell))
-        {
-            (*slot, *known, *time) = (*bits, CellStatus::Present, *event);
+        if let Some(cell) = self.cells.get_mut(to.0 * self.rows + to.1) {
+            *cell = *found;
         }
         true
     }
@@ -212,7 +233,7 @@ impl Columns {
                 self.set_unusable(to.0, to.1, || fault);
             }
             CellStatus::Present | CellStatus::Null | CellStatus::NotFound => {
-                let bits = source.slots.get(from.1).copied().unwrap_or_default();
+                let bits = source.bits(from.1);
                 self.set(to.0, to.1, status, bits, event);
             }
         }
@@ -231,9 +252,7 @@ fn pack(start: usize, end: usize) -> Option<u64> {
 #[derive(Clone, Copy, Debug)]
 pub struct Column<'a> {
     data_type: FeatureType,
-    slots: &'a [u64],
-    status: &'a [CellStatus],
-    event_micros: &'a [i64],
+    cells: &'a [Cell],
     arena: &'a [u8],
 }
 
@@ -247,25 +266,25 @@ impl<'a> Column<'a> {
     /// How many rows.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.slots.len()
+        self.cells.len()
     }
 
     /// Whether there are no rows.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.cells.is_empty()
     }
 
     /// What is known of a row.
     #[must_use]
     pub fn status(&self, row: usize) -> CellStatus {
-        self.status.get(row).copied().unwrap_or_default()
+        self.cells.get(row).map_or(CellStatus::NotFound, |cell| cell.status)
     }
 
     /// When the value became true, in microseconds since the Unix epoch.
     #[must_use]
     pub fn event_micros(&self, row: usize) -> Option<i64> {
-        self.event_micros.get(row).copied().filter(|time| *time != NO_TIME)
+        self.cells.get(row).map(|cell| cell.event_micros).filter(|time| *time != NO_TIME)
     }
 
     /// The value of a row; none where it is null or was not found.
@@ -275,7 +294,7 @@ impl<'a> Column<'a> {
         if self.status(row) != CellStatus::Present {
             return None;
         }
-        let bits = *self.slots.get(row)?;
+        let bits = self.bits(row);
         if self.data_type.list {
             return Some(ValueRef::List(ListRef { element: self.data_type.element, packed: self.variable(row) }));
         }
@@ -298,11 +317,11 @@ impl<'a> Column<'a> {
 
     /// The slot of a row as it is.
     pub(crate) fn bits(&self, row: usize) -> u64 {
-        self.slots.get(row).copied().unwrap_or_default()
+        self.cells.get(row).map_or(0, |cell| cell.bits)
     }
 
     fn variable(&self, row: usize) -> &'a [u8] {
-        let packed = self.slots.get(row).copied().unwrap_or_default();
+        let packed = self.bits(row);
         let part = |bits: u64| usize::try_from(bits & u64::from(u32::MAX)).unwrap_or(usize::MAX);
         let (start, length) = (part(packed >> 32), part(packed));
         self.arena.get(start..start.saturating_add(length)).unwrap_or_default()

@@ -108,6 +108,19 @@ impl KeyLayout {
         &self.names
     }
 
+    /// Join keys with their types, as a person reads them: `hour int64, origin string`.
+    pub(crate) fn form(&self) -> String {
+        form(self.sorted.iter().map(|place| (self.names[*place].0.as_str(), self.names[*place].1)))
+    }
+
+    /// Whether a serialised key has these join keys with these types.
+    pub(crate) fn describes(&self, key: &[u8]) -> bool {
+        let Some(mut rest) = key.strip_prefix(self.prefix.as_slice()) else { return false };
+        let has =
+            |place: &usize| take_u32(&mut rest) == Some(self.names[*place].1.id()) && take_sized(&mut rest).is_some();
+        self.sorted.iter().all(has) && rest.is_empty()
+    }
+
     /// Appends the key whose values `value` gives by place in [`KeyLayout::names`].
     ///
     /// # Errors
@@ -130,8 +143,11 @@ impl KeyLayout {
         let length = out.len() - start;
         if length > KEY_BYTES {
             out.truncate(start);
-            let reason = format!("expected a key of at most `{KEY_BYTES}` bytes, got more");
-            return Err(FeatureError::invalid("key", reason));
+            let names: Vec<&str> = self.names.iter().map(|(name, _)| name.as_str()).collect();
+            let reason = format!(
+                "expected at most `{KEY_BYTES}` bytes with the names and 8 bytes for each name and value, got more"
+            );
+            return Err(FeatureError::invalid(format!("key `{}`", names.join("`, `")), reason));
         }
         Ok(())
     }
@@ -227,6 +243,15 @@ impl<'a> KeyParts<'a> {
         }
         rest.is_empty().then_some(Self { names, values, values_raw })
     }
+
+    /// Join keys with their types, as a person reads them: `hour int64, origin string`.
+    pub(crate) fn form(&self) -> String {
+        form(self.names.iter().zip(&self.values).map(|(name, (key_type, _))| (*name, *key_type)))
+    }
+}
+
+fn form<'n>(keys: impl Iterator<Item = (&'n str, KeyType)>) -> String {
+    keys.map(|(name, key_type)| format!("{name} {}", key_type.as_str())).collect::<Vec<_>>().join(", ")
 }
 
 fn take_u32(rest: &mut &[u8]) -> Option<u32> {
@@ -290,9 +315,15 @@ mod tests {
             let mut key = Vec::new();
             layout().write(|place| [KeyValue::String(&origin), KeyValue::Int(hour)][place], &mut key).unwrap();
             let parts = KeyParts::read(&key).unwrap();
-            prop_assert_eq!(parts.names, ["hour", "origin"]);
+            prop_assert_eq!(&parts.names, &["hour", "origin"]);
             let values: Vec<_> = parts.values.iter().map(|(_, value)| *value).collect();
             prop_assert_eq!(values, [KeyValue::Int(hour), KeyValue::String(&origin)]);
+            prop_assert!(layout().describes(&key));
+            prop_assert_eq!(layout().form(), parts.form());
+            for other in [vec![("origin", KeyType::Bytes), ("hour", KeyType::Int64)], vec![("origin", KeyType::String)]] {
+                let other = KeyLayout::new(other.into_iter().map(|(name, one)| (name.to_owned(), one)).collect());
+                prop_assert!(!other.describes(&key));
+            }
         }
 
         #[test]

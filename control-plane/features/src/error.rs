@@ -13,7 +13,7 @@ pub enum ErrorCode {
     InvalidArgument,
     /// The named thing does not exist, or a feature has no value and no fallback.
     NotFound,
-    /// A stated limit is reached.
+    /// A stated limit is reached, or the disk is full.
     ResourceExhausted,
     /// Not now; trying again may help.
     Unavailable,
@@ -23,6 +23,22 @@ pub enum ErrorCode {
     Unsupported,
     /// A fault of the store or its data.
     Internal,
+}
+
+impl ErrorCode {
+    /// As it is written, such as `not_found`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "invalid_argument",
+            Self::NotFound => "not_found",
+            Self::ResourceExhausted => "resource_exhausted",
+            Self::Unavailable => "unavailable",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::Unsupported => "unsupported",
+            Self::Internal => "internal",
+        }
+    }
 }
 
 /// Why a feature has no usable value and the request fails for it.
@@ -39,7 +55,12 @@ pub enum Missing {
         /// How old it may be, in whole seconds.
         maximum_seconds: u64,
     },
-    /// What is stored cannot be used as declared, and what is wrong with it.
+    /// A maximum age is declared, and the store does not tell readably from when the value is.
+    OfUnknownAge {
+        /// How old it may be, in whole seconds.
+        maximum_seconds: u64,
+    },
+    /// What is stored cannot be used as declared, and what the operator should know about it: it may repeat the value.
     Unusable(Box<str>),
     /// The store did not answer, and what the operator should know about it.
     StoreUnavailable(Box<str>),
@@ -84,6 +105,8 @@ pub enum FeatureError {
     },
     /// The store cannot be reached, refuses, or answers what is no answer. The second text is for the operator.
     Unavailable(&'static str, Box<str>),
+    /// No space is left on the store's disk; nothing was changed. The second text is for the operator.
+    Full(&'static str, Box<str>),
     /// The deadline came first.
     DeadlineExceeded,
     /// The store or its content cannot be used as declared.
@@ -134,11 +157,13 @@ impl FeatureError {
             Self::NoValue { why, .. } => match why {
                 Missing::NotFound | Missing::Null => ErrorCode::NotFound,
                 Missing::Unusable(_) => ErrorCode::Unsupported,
-                Missing::Stale { .. } | Missing::StoreUnavailable(_) => ErrorCode::Unavailable,
+                Missing::Stale { .. } | Missing::OfUnknownAge { .. } | Missing::StoreUnavailable(_) => {
+                    ErrorCode::Unavailable
+                }
                 Missing::StoreTooSlow => ErrorCode::DeadlineExceeded,
             },
             Self::Unsupported(_) => ErrorCode::Unsupported,
-            Self::LimitReached { .. } => ErrorCode::ResourceExhausted,
+            Self::LimitReached { .. } | Self::Full(..) => ErrorCode::ResourceExhausted,
             Self::Unavailable(..) => ErrorCode::Unavailable,
             Self::DeadlineExceeded => ErrorCode::DeadlineExceeded,
             Self::Internal(..) => ErrorCode::Internal,
@@ -150,8 +175,9 @@ impl FeatureError {
     pub fn operator_detail(&self) -> Option<&str> {
         match self {
             Self::Unavailable(_, detail)
+            | Self::Full(_, detail)
             | Self::Internal(_, detail)
-            | Self::NoValue { why: Missing::StoreUnavailable(detail), .. } => Some(detail),
+            | Self::NoValue { why: Missing::StoreUnavailable(detail) | Missing::Unusable(detail), .. } => Some(detail),
             _ => None,
         }
     }
@@ -165,7 +191,10 @@ impl fmt::Display for Missing {
             Self::Stale { age_seconds, maximum_seconds } => {
                 write!(formatter, "the value is stale: expected at most `{maximum_seconds}` s, got `{age_seconds}` s")
             }
-            Self::Unusable(fault) => write!(formatter, "the stored value cannot be used: {fault}"),
+            Self::OfUnknownAge { maximum_seconds } => {
+                write!(formatter, "the value's age is not known: expected at most `{maximum_seconds}` s")
+            }
+            Self::Unusable(_) => formatter.write_str("the stored value cannot be used as declared"),
             Self::StoreUnavailable(_) => formatter.write_str("the feature store is unavailable"),
             Self::StoreTooSlow => formatter.write_str("the feature store did not answer in time"),
         }
@@ -183,6 +212,7 @@ impl fmt::Display for FeatureError {
             Self::NoValue { feature, row, why } => write!(formatter, "feature `{feature}` of row `{row}`: {why}"),
             Self::LimitReached { what, limit } => write!(formatter, "at most `{limit}` {what} are taken"),
             Self::Unavailable(what, _) | Self::Internal(what, _) => formatter.write_str(what),
+            Self::Full(what, _) => write!(formatter, "{what}: no space is left; free some on its disk"),
             Self::DeadlineExceeded => formatter.write_str("the deadline came before the features"),
             Self::Unsupported(what) => formatter.write_str(what),
         }

@@ -13,6 +13,7 @@ mod data_type;
 mod declared;
 mod entity_key;
 mod error;
+mod json_object;
 mod lookup;
 mod row;
 mod rows_file;
@@ -31,6 +32,7 @@ pub use declared::{
 };
 pub use entity_key::{KEY_BYTES, KeyLayout, KeyParts, KeyType, KeyValue};
 pub use error::{ErrorCode, FeatureError, Missing};
+pub use json_object::read_object;
 pub use lookup::{
     Clock, FeatureReport, KeyColumn, Lookup, LookupSettings, LookupStatistics, Origin, Overrides, ResolveRequest,
     Resolved, system_clock,
@@ -38,8 +40,8 @@ pub use lookup::{
 pub use row::ROW_BYTES;
 pub use rows_file::{RowsFormat, read_rows};
 pub use store::{
-    EmbeddedStore, FeastRedisStore, FeastSqliteStore, HttpStore, OnlineStore, OpenStores, ReadFuture, RedisAddress,
-    RedisHashStore, StoreRead, ViewRead, WriteRow, feast_field,
+    EmbeddedStore, FeastRedisStore, FeastSqliteStore, HttpStore, MemoryTable, OnlineStore, OpenStores, ReadFuture,
+    RedisAddress, RedisHashStore, StoreRead, ViewRead, WritableStore, WriteRow, feast_field,
 };
-pub use tensor_format::TensorFormat;
+pub use tensor_format::{InputForm, TensorFormat};
 pub use value::{ListRef, Value, ValueRef};

@@ -127,6 +127,17 @@ impl<'a> RowRef<'a> {
         }
     }
 
+    /// Copies the features at `places` into cells of one row: `targets` has their columns, in the same order.
+    pub(crate) fn copy_row(
+        &self,
+        places: &[usize],
+        columns: &mut Columns,
+        targets: &[usize],
+        row: usize,
+    ) -> Result<(), FeatureError> {
+        places.iter().zip(targets).try_for_each(|(place, column)| self.copy_into(*place, columns, *column, row))
+    }
+
     /// Copies the feature at `place` into a cell of its type.
     pub(crate) fn copy_into(
         &self,
@@ -135,8 +146,20 @@ impl<'a> RowRef<'a> {
         column: usize,
         row: usize,
     ) -> Result<(), FeatureError> {
+        self.copy_timed(place, self.event_micros, columns, column, row)
+    }
+
+    /// The same with an event time of its own, where features of the row became true at different times.
+    pub(crate) fn copy_timed(
+        &self,
+        place: usize,
+        event_micros: i64,
+        columns: &mut Columns,
+        column: usize,
+        row: usize,
+    ) -> Result<(), FeatureError> {
         let (status, slot) = self.status.get(place).zip(self.slots.get(place)).ok_or_else(damaged)?;
-        let event = (self.event_micros != NO_TIME).then_some(self.event_micros);
+        let event = (event_micros != NO_TIME).then_some(event_micros);
         match *status {
             0 => Ok(()),
             1 => {

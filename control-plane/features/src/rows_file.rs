@@ -2,22 +2,27 @@
 //!
 //! Columns are found by the names of join keys and features, or by those that the view's `source` gives them. A row's
 //! event time stands in the source's column, or in `event_time`; without one it is the time that the caller gives.
+//!
+//! In both forms an instant is RFC 3339 or seconds since the epoch, and bytes are base16: keys as well as features.
 
 use std::io::{BufRead, BufReader, Read};
 
 use serde_json::{Map, Value as Json};
 
+use crate::data_type::{ElementType, FeatureType};
 use crate::declared::FeatureView;
 use crate::entity_key::{KeyType, KeyValue};
 use crate::error::FeatureError;
+use crate::json_object::read_object;
 use crate::store::WriteRow;
 use crate::text_value::{read_instant, read_text};
-use crate::value::Value;
+use crate::value::{Value, base16, instant_from_json};
 
 /// Longest line of JSON, in bytes.
 const LINE_BYTES: u64 = 4 << 20;
 /// Column of the event time where the view's source does not name one.
 const EVENT_TIME: &str = "event_time";
+const NO_INSTANT: &str = "expected RFC 3339 or seconds since the epoch, up to the year 9999";
 
 /// Form of a file of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +73,39 @@ impl<'v> Names<'v> {
     }
 }
 
+/// Value of a join key, as it was read.
+enum Key {
+    Bytes(Vec<u8>),
+    Int(i64),
+}
+
+impl Key {
+    fn value(&self) -> KeyValue<'_> {
+        match self {
+            Self::Bytes(bytes) => KeyValue::Bytes(bytes),
+            Self::Int(number) => KeyValue::Int(*number),
+        }
+    }
+}
+
+/// What a join key of a type looks like in a file.
+const fn key_form(key_type: KeyType) -> &'static str {
+    if matches!(key_type, KeyType::Bytes) { "bytes as base16" } else { key_type.as_str() }
+}
+
+const fn whole_seconds(micros: i64) -> i64 {
+    micros.div_euclid(1_000_000)
+}
+
+/// A cell: text, in which bytes are base16 as in JSON.
+fn csv_value(cell: &[u8], wanted: FeatureType) -> Result<Option<Value>, String> {
+    if wanted != FeatureType::scalar(ElementType::Bytes) {
+        return read_text(cell, wanted);
+    }
+    let text = String::from_utf8_lossy(cell);
+    Value::from_json(&Json::from(text.trim()), wanted).map(Some)
+}
+
 fn fault(line: u64, column: &str, reason: impl Into<String>) -> FeatureError {
     FeatureError::invalid(format!("line `{line}`, column `{column}`"), reason)
 }
@@ -84,6 +122,10 @@ fn read_csv(view: &FeatureView, names: &Names<'_>, file: impl Read, now: i64) ->
     };
     let header = reader.byte_headers().map_err(csv_fault)?.clone();
     let place = |name: &str| header.iter().position(|one| one == name.as_bytes());
+    let named = |name: &&str| header.iter().filter(|one| *one == name.as_bytes()).count();
+    if let Some(name) = names.all().find(|name| named(name) > 1) {
+        return Err(fault(1, name, "expected this column once in the header line, got it again"));
+    }
     let needed =
         |name: &&str| place(name).ok_or_else(|| fault(1, name, "expected this column in the header line, got none"));
     let keys: Vec<usize> = names.keys.iter().map(needed).collect::<Result<_, _>>()?;
@@ -97,25 +139,24 @@ fn read_csv(view: &FeatureView, names: &Names<'_>, file: impl Read, now: i64) ->
         let text = |place: usize| std::str::from_utf8(field(place)).ok();
         let mut values = Vec::with_capacity(features.len());
         for ((place, feature), name) in features.iter().zip(&view.features).zip(&names.features) {
-            values.push(read_text(field(*place), feature.data_type).map_err(|reason| fault(line, name, reason))?);
+            values.push(csv_value(field(*place), feature.data_type).map_err(|reason| fault(line, name, reason))?);
         }
         let mut entity = Vec::with_capacity(keys.len());
         for ((place, (_, key_type)), name) in keys.iter().zip(view.keys.names()).zip(&names.keys) {
-            let wrong = || fault(line, name, format!("expected `{}`, got another text", key_type.as_str()));
+            let wrong = || fault(line, name, format!("expected `{}`, got another text", key_form(*key_type)));
             entity.push(match key_type {
-                KeyType::String | KeyType::Bytes => KeyValue::Bytes(field(*place)),
+                KeyType::String => Key::Bytes(field(*place).to_vec()),
+                KeyType::Bytes => Key::Bytes(text(*place).and_then(|text| base16(text.trim())).ok_or_else(wrong)?),
                 KeyType::Int32 | KeyType::Int64 => {
-                    KeyValue::Int(text(*place).and_then(|text| text.trim().parse().ok()).ok_or_else(wrong)?)
+                    Key::Int(text(*place).and_then(|text| text.trim().parse().ok()).ok_or_else(wrong)?)
                 }
-                KeyType::Timestamp => KeyValue::Int(
-                    text(*place).and_then(|text| read_instant(text.trim())).ok_or_else(wrong)?.div_euclid(1_000_000),
-                ),
+                KeyType::Timestamp => Key::Int(whole_seconds(text(*place).and_then(read_instant).ok_or_else(wrong)?)),
             });
         }
         let event_micros = match time {
-            Some(place) => text(place)
-                .and_then(|text| read_instant(text.trim()))
-                .ok_or_else(|| fault(line, names.event_time, "expected RFC 3339 or seconds since the epoch"))?,
+            Some(place) => {
+                text(place).and_then(read_instant).ok_or_else(|| fault(line, names.event_time, NO_INSTANT))?
+            }
             None => now,
         };
         rows.push(row(view, line, &entity, event_micros, values)?);
@@ -142,7 +183,7 @@ fn read_json(view: &FeatureView, names: &Names<'_>, file: impl Read, now: i64) -
             continue;
         }
         let object: Map<String, Json> =
-            serde_json::from_slice(&bytes).map_err(|error| whole(format!("expected a JSON object: {error}")))?;
+            read_object(&bytes).map_err(|error| whole(format!("expected a JSON object: {error}")))?;
         if let Some(name) = object.keys().find(|name| !names.all().any(|one| one == **name)) {
             return Err(whole(FeatureError::not_found("column", name, names.all()).to_string()));
         }
@@ -166,26 +207,19 @@ fn json_row(
     }
     let mut entity = Vec::with_capacity(names.keys.len());
     for ((_, key_type), name) in view.keys.names().iter().zip(&names.keys) {
-        let wrong = || fault(line, name, format!("expected `{}`, got another value or none", key_type.as_str()));
+        let wrong = || fault(line, name, format!("expected `{}`, got another value or none", key_form(*key_type)));
         let json = member(name).ok_or_else(wrong)?;
-        entity.push(match (key_type, json) {
-            (KeyType::String | KeyType::Bytes, Json::String(text)) => KeyValue::String(text),
-            (KeyType::Timestamp, Json::String(text)) => {
-                KeyValue::Int(read_instant(text).ok_or_else(wrong)?.div_euclid(1_000_000))
-            }
-            (KeyType::Int32 | KeyType::Int64 | KeyType::Timestamp, json) => {
-                KeyValue::Int(json.as_i64().ok_or_else(wrong)?)
-            }
-            _ => return Err(wrong()),
-        });
+        let key = match key_type {
+            KeyType::String => json.as_str().map(|text| Key::Bytes(text.as_bytes().to_vec())),
+            KeyType::Bytes => json.as_str().and_then(base16).map(Key::Bytes),
+            KeyType::Int32 | KeyType::Int64 => json.as_i64().map(Key::Int),
+            KeyType::Timestamp => instant_from_json(json).map(whole_seconds).map(Key::Int),
+        };
+        entity.push(key.ok_or_else(wrong)?);
     }
     let event_micros = match member(names.event_time) {
         None => now,
-        Some(json) => {
-            let text = json.as_str().map_or_else(|| json.to_string(), str::to_owned);
-            let wrong = || fault(line, names.event_time, "expected RFC 3339 or seconds since the epoch");
-            read_instant(&text).ok_or_else(wrong)?
-        }
+        Some(json) => instant_from_json(json).ok_or_else(|| fault(line, names.event_time, NO_INSTANT))?,
     };
     row(view, line, &entity, event_micros, values)
 }
@@ -193,12 +227,12 @@ fn json_row(
 fn row(
     view: &FeatureView,
     line: u64,
-    entity: &[KeyValue<'_>],
+    entity: &[Key],
     event_micros: i64,
     values: Vec<Option<Value>>,
 ) -> Result<WriteRow, FeatureError> {
     let mut key = Vec::new();
-    view.keys.write(|place| entity[place], &mut key).map_err(|error| match error {
+    view.keys.write(|place| entity[place].value(), &mut key).map_err(|error| match error {
         FeatureError::Invalid { field, reason } => FeatureError::invalid(format!("line `{line}`, {field}"), reason),
         other => other,
     })?;
@@ -210,6 +244,9 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
     use super::{RowsFormat, read_rows};
+    use crate::data_type::ElementType;
+    use crate::declared::read_features;
+    use crate::entity_key::{KeyParts, KeyValue};
     use crate::store::tests::weather_view;
     use crate::value::Value;
 
@@ -238,6 +275,31 @@ mod tests {
     }
 
     #[test]
+    fn instants_and_bytes_have_one_form() {
+        let text = "apiVersion: hanok.dev/v1\nkind: Entity\nmetadata: {name: token}\nspec: {type: bytes}\n---\n\
+                    apiVersion: hanok.dev/v1\nkind: Entity\nmetadata: {name: hour}\nspec: {type: timestamp}\n---\n\
+                    apiVersion: hanok.dev/v1\nkind: OnlineStore\nmetadata: {name: main}\nspec: {embedded: {path: x}}\n---\n\
+                    apiVersion: hanok.dev/v1\nkind: FeatureView\nmetadata: {name: v}\n\
+                    spec: {entities: [token, hour], store: main, owner: me, \
+                    features: [{name: at, type: timestamp}, {name: raw, type: bytes}, {name: all, type: list<timestamp>}]}\n";
+        let set = read_features(text).unwrap();
+        let read = |format, text: &str| read_rows(set.view("v").unwrap(), format, text.as_bytes(), 7).unwrap();
+        let csv = read(RowsFormat::Csv, "token,hour,at,raw,all,event_time\nff00,3600.5,10,00fe,\"[11]\",12\n");
+        let json = read(
+            RowsFormat::JsonLines,
+            r#"{"token": "ff00", "hour": 3600.5, "at": 10, "raw": "00fe", "all": ["1970-01-01T00:00:11Z"], "event_time": 12}"#,
+        );
+        assert_eq!(csv, json);
+        let timestamp = |seconds: i64| Value::Timestamp(seconds * 1_000_000);
+        let list = Value::List(ElementType::Timestamp, vec![timestamp(11)]);
+        assert_eq!(csv[0].values, [Some(timestamp(10)), Some(Value::Bytes(vec![0, 0xfe])), Some(list)]);
+        assert_eq!(csv[0].event_micros, 12_000_000);
+        let key = KeyParts::read(&csv[0].key).unwrap();
+        let values: Vec<_> = key.values.iter().map(|(_, value)| *value).collect();
+        assert_eq!(values, [KeyValue::Int(3600), KeyValue::Bytes(b"\xff\0")]);
+    }
+
+    #[test]
     fn faults_are_told_with_their_line() {
         let fault = |format, text| read(format, text).unwrap_err();
         let csv = |text| fault(RowsFormat::Csv, text);
@@ -248,13 +310,26 @@ mod tests {
         let wrong = csv("origin,sky,temperature\nJFK,x,1\nEWR,x,warm\n");
         assert_eq!(wrong, "line `3`, column `temperature`: expected a value of type `float32`, got `warm`");
         assert!(csv("origin,sky,temperature\nJFK,x\n").starts_with("line `2`: "));
+        let milliseconds = csv("origin,sky,temperature,event_time\nJFK,x,1,1357016400000\n");
+        assert!(
+            milliseconds.starts_with("line `2`, column `event_time`: expected RFC 3339 or seconds"),
+            "{milliseconds}"
+        );
         let json = |text| fault(RowsFormat::JsonLines, text);
         let wrong = json("{\"origin\": \"JFK\", \"temprature\": 1}");
         assert_eq!(wrong, "line `1`: column `temprature` does not exist; did you mean `temperature`?");
+        assert!(json("{\"origin\": \"JFK\", \"event_time\": 1357016400000}").contains("up to the year 9999"));
         assert!(json("{\"sky\": \"x\"}").starts_with("line `1`, column `origin`: expected `string`"));
+        let twice = json("{\"origin\": \"JFK\", \"sky\": null, \"origin\": \"EWR\"}");
+        assert!(twice.starts_with("line `1`: expected a JSON object: `origin` comes twice"), "{twice}");
+        let twice = csv("origin,sky,temperature,origin\nJFK,x,1,EWR\n");
+        assert!(twice.starts_with("line `1`, column `origin`: expected this column once"), "{twice}");
         assert!(json("{}\n[1]").contains("column `origin`"));
         assert!(json("[1]").starts_with("line `1`: expected a JSON object"));
         let huge = format!("{{\"origin\": \"{}\"}}", "x".repeat(1 << 20));
-        assert_eq!(json(&huge), "line `1`, key: expected a key of at most `4096` bytes, got more");
+        assert_eq!(
+            json(&huge),
+            "line `1`, key `origin`: expected at most `4096` bytes with the names and 8 bytes for each name and value, got more"
+        );
     }
 }

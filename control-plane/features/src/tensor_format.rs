@@ -5,7 +5,7 @@
 use crate::columns::Column;
 use crate::data_type::{ElementType, FeatureType};
 use crate::error::FeatureError;
-use crate::value::{ValueRef, push_sized};
+use crate::value::{Value, ValueRef, push_sized};
 
 /// What a tensor holds; the names are those of the v2 protocols' data types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,12 +71,95 @@ impl TensorFormat {
     }
 }
 
+/// How many elements an input takes of one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Elements {
+    Exactly(usize),
+    MultipleOf(usize),
+}
+
+/// What an input of a model takes of one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputForm {
+    format: TensorFormat,
+    elements: Elements,
+}
+
+impl InputForm {
+    /// The form of an input with these dimensions of one row, of which -1 is any; none where several are any.
+    #[must_use]
+    pub fn new(format: TensorFormat, dims: &[i64]) -> Option<Self> {
+        let fixed = dims.iter().filter(|dimension| **dimension >= 0).product::<i64>();
+        let fixed = usize::try_from(fixed).ok()?;
+        let elements = match dims.iter().filter(|dimension| **dimension < 0).count() {
+            0 => Elements::Exactly(fixed),
+            1 => Elements::MultipleOf(fixed),
+            _ => return None,
+        };
+        Some(Self { format, elements })
+    }
+
+    /// Whether lists of more than one length fit, so that those of one request must have the same.
+    #[must_use]
+    pub(crate) const fn takes_any_length(self) -> bool {
+        matches!(self.elements, Elements::MultipleOf(_))
+    }
+
+    /// Whether it may refuse values of a type that its format takes.
+    #[must_use]
+    pub(crate) const fn may_refuse(self, data_type: FeatureType) -> bool {
+        data_type.list
+            || (matches!(self.format, TensorFormat::Fp32) && matches!(data_type.element, ElementType::Float64))
+    }
+
+    /// Why a value of a type that the format takes does not fit; none where it does.
+    #[must_use]
+    pub(crate) fn refusal(self, value: ValueRef<'_>) -> Option<String> {
+        match value {
+            ValueRef::List(list) => self.refuses_length(list.len()),
+            ValueRef::Float64(value) => self.refuses_float(value),
+            _ => None,
+        }
+    }
+
+    /// The same of an owned value.
+    #[must_use]
+    pub(crate) fn refusal_of(self, value: &Value) -> Option<String> {
+        match value {
+            Value::List(_, elements) => self.refuses_length(elements.len()),
+            Value::Float64(value) => self.refuses_float(*value),
+            _ => None,
+        }
+    }
+
+    fn refuses_length(self, actual: usize) -> Option<String> {
+        let (fits, expected) = match self.elements {
+            Elements::Exactly(count) => (actual == count, format!("`{count}`")),
+            Elements::MultipleOf(count) => {
+                (count > 0 && actual.is_multiple_of(count), format!("a multiple of `{count}`"))
+            }
+        };
+        (!fits).then(|| format!("expected a list of {expected} elements, got `{actual}`"))
+    }
+
+    fn refuses_float(self, value: f64) -> Option<String> {
+        let refused = self.format == TensorFormat::Fp32 && is_too_large(value);
+        refused.then(|| format!("expected a number that `FP32` holds, got `{value:e}`"))
+    }
+}
+
+/// Whether a number would be infinite as a binary32.
+#[allow(clippy::cast_possible_truncation, reason = "that is the question")]
+const fn is_too_large(value: f64) -> bool {
+    value.is_finite() && !(value as f32).is_finite()
+}
+
 impl Column<'_> {
     /// Appends the column as the content of a tensor `[rows, elements]`, row by row; `elements` is 1 but for lists, which
     /// all must have that length. A missing value is `elements` NaN in `FP32` and `FP64`.
     ///
     /// # Errors
-    /// `InvalidArgument` when the format does not take the type, a list has another length, or a value is missing and the
+    /// `InvalidArgument` when the format does not take the type, a list has another length, a number is too large, or a value is missing and the
     /// format has no NaN.
     pub fn write_tensor(&self, format: TensorFormat, elements: usize, out: &mut Vec<u8>) -> Result<(), FeatureError> {
         let refuse = |reason: String| FeatureError::invalid("tensor", reason);
@@ -93,6 +176,9 @@ impl Column<'_> {
                         return Err(refuse(reason));
                     }
                     out.extend_from_slice(list.packed);
+                }
+                Some(ValueRef::Float64(value)) if format == TensorFormat::Fp32 && is_too_large(value) => {
+                    return Err(refuse(format!("expected a number that `FP32` holds, got `{value:e}` in row `{row}`")));
                 }
                 Some(value) => write_element(value, format, out),
                 None if format == TensorFormat::Fp32 => {
@@ -166,7 +252,7 @@ mod tests {
 
     use std::sync::Arc;
 
-    use super::TensorFormat;
+    use super::{InputForm, TensorFormat};
     use crate::columns::Columns;
     use crate::data_type::{ElementType, FeatureType};
     use crate::error::FeatureError;
@@ -200,6 +286,33 @@ mod tests {
         assert!(written(&columns, 1, TensorFormat::Bytes, 1).is_err());
         columns.set_value(1, 1, &Value::String("c".to_owned()), None).unwrap();
         assert_eq!(written(&columns, 1, TensorFormat::Bytes, 1).unwrap(), b"\x02\0\0\0ab\x01\0\0\0c");
+    }
+
+    #[test]
+    fn a_number_that_is_too_large_for_the_tensor_is_not_written_as_infinity() {
+        let mut columns = columns(&[FeatureType::scalar(ElementType::Float64)], 1);
+        columns.set_value(0, 0, &Value::Float64(1e300), None).unwrap();
+        assert!(written(&columns, 0, TensorFormat::Fp32, 1).is_err());
+        assert!(written(&columns, 0, TensorFormat::Fp64, 1).is_ok());
+        columns.set_value(0, 0, &Value::Float64(f64::NEG_INFINITY), None).unwrap();
+        assert_eq!(written(&columns, 0, TensorFormat::Fp32, 1).unwrap(), f32::NEG_INFINITY.to_le_bytes());
+    }
+
+    #[test]
+    fn a_form_says_what_fits_a_row() {
+        let form = |format, dims: &[i64]| InputForm::new(format, dims).unwrap();
+        let list = |count| Value::List(ElementType::Float32, vec![Value::Float32(1.0); count]);
+        for (dims, fits, wrong) in [(&[2_i64][..], 2, 3), (&[-1, 2], 4, 3), (&[-1], 7, usize::MAX), (&[2, 3], 6, 0)] {
+            let form = form(TensorFormat::Fp32, dims);
+            assert_eq!(form.refusal_of(&list(fits)), None, "{dims:?}");
+            assert!(wrong == usize::MAX || form.refusal_of(&list(wrong)).is_some(), "{dims:?}");
+        }
+        assert_eq!(InputForm::new(TensorFormat::Fp32, &[-1, -1]), None);
+        let fp32 = form(TensorFormat::Fp32, &[1]);
+        assert!(fp32.refusal_of(&Value::Float64(1e300)).is_some());
+        assert_eq!(fp32.refusal_of(&Value::Float64(f64::INFINITY)), None);
+        assert!(fp32.may_refuse(FeatureType::scalar(ElementType::Float64)));
+        assert!(!fp32.may_refuse(FeatureType::scalar(ElementType::Float32)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use serde_json::{Number, Value as Json};
 
 use crate::data_type::{ElementType, FeatureType};
+use crate::text_value::read_instant;
 
 /// An owned value.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,8 +47,8 @@ impl Value {
         })
     }
 
-    /// Reads JSON (or YAML as JSON) as a value of `wanted`. Bytes are base16 text, timestamps RFC 3339 text or whole
-    /// microseconds; floats may be the texts `nan`, `inf`, `-inf`.
+    /// Reads JSON (or YAML as JSON) as a value of `wanted`. Bytes are base16 text, timestamps RFC 3339 text or seconds since
+    /// the epoch, with a fraction if need be; floats may be the texts `nan`, `inf`, `-inf`.
     ///
     /// # Errors
     /// What was expected and what was found, as one phrase.
@@ -60,13 +61,14 @@ impl Value {
         Ok(Self::List(wanted.element, elements))
     }
 
-    /// As JSON, readable back by [`Value::from_json`].
+    /// As JSON, readable back by [`Value::from_json`]; of timestamps those that a date can tell.
     #[must_use]
     pub fn to_json(&self) -> Json {
         match self {
             Self::Bool(value) => Json::Bool(*value),
             Self::Int32(value) => Json::from(*value),
-            Self::Int64(value) | Self::Timestamp(value) => Json::from(*value),
+            Self::Int64(value) => Json::from(*value),
+            Self::Timestamp(micros) => instant_json(*micros),
             Self::Float32(value) => float_json(f64::from(*value)),
             Self::Float64(value) => float_json(*value),
             Self::String(text) => Json::String(text.clone()),
@@ -249,11 +251,23 @@ fn scalar_from_json(json: &Json, wanted: ElementType) -> Result<Value, String> {
         ElementType::Float64 => Value::Float64(float_from_json(json).ok_or_else(wrong)?),
         ElementType::String => Value::String(json.as_str().ok_or_else(wrong)?.to_owned()),
         ElementType::Bytes => Value::Bytes(json.as_str().and_then(base16).ok_or_else(wrong)?),
-        ElementType::Timestamp => Value::Timestamp(match json {
-            Json::String(text) => text.parse::<jiff::Timestamp>().map_err(|_| wrong())?.as_microsecond(),
-            other => other.as_i64().ok_or_else(wrong)?,
-        }),
+        ElementType::Timestamp => Value::Timestamp(instant_from_json(json).ok_or_else(wrong)?),
     })
+}
+
+/// Reads RFC 3339 or seconds since the Unix epoch, as a number or a text of one, as microseconds.
+pub(crate) fn instant_from_json(json: &Json) -> Option<i64> {
+    match json {
+        Json::String(text) => read_instant(text),
+        Json::Number(seconds) => read_instant(&seconds.to_string()),
+        _ => None,
+    }
+}
+
+/// RFC 3339; seconds where no date tells the instant.
+fn instant_json(micros: i64) -> Json {
+    jiff::Timestamp::from_microsecond(micros)
+        .map_or_else(|_| Json::from(micros.div_euclid(1_000_000)), |instant| Json::from(instant.to_string()))
 }
 
 fn float_from_json(json: &Json) -> Option<f64> {
@@ -283,7 +297,8 @@ fn float_json(value: f64) -> Json {
     )
 }
 
-fn base16(text: &str) -> Option<Vec<u8>> {
+/// Bytes from two digits each.
+pub(crate) fn base16(text: &str) -> Option<Vec<u8>> {
     if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;
     }
@@ -293,4 +308,40 @@ fn base16(text: &str) -> Option<Vec<u8>> {
 fn mismatch(wanted: &str, json: &Json) -> String {
     let shown: String = json.to_string().chars().take(64).collect();
     format!("expected a value of type `{wanted}`, got `{shown}`")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::Value;
+    use crate::data_type::{ElementType, FeatureType};
+    use crate::text_value::read_text;
+
+    #[test]
+    fn one_number_is_one_instant_in_text_and_in_json() {
+        let timestamp = FeatureType::scalar(ElementType::Timestamp);
+        let expected = Value::Timestamp(1_357_034_400_000_000);
+        for json in [json!(1_357_034_400), json!("1357034400"), json!("2013-01-01T10:00:00Z"), json!(1_357_034_400.0)] {
+            assert_eq!(Value::from_json(&json, timestamp).as_ref(), Ok(&expected), "{json}");
+        }
+        assert_eq!(read_text(b"1357034400", timestamp), Ok(Some(expected.clone())));
+        let list = FeatureType::list(ElementType::Timestamp);
+        assert_eq!(read_text(b"[1357034400]", list), Ok(Some(Value::List(ElementType::Timestamp, vec![expected]))));
+        assert!(Value::from_json(&json!(1_357_034_400_000_i64), timestamp).is_err(), "milliseconds");
+    }
+
+    proptest! {
+        #[test]
+        fn instants_and_bytes_are_read_back_from_json(
+            micros in -377_705_023_000_000_000_i64..253_402_207_000_000_000, bytes in prop::collection::vec(any::<u8>(), 0..9),
+        ) {
+            for value in [Value::Timestamp(micros), Value::Bytes(bytes)] {
+                prop_assert_eq!(Value::from_json(&value.to_json(), value.feature_type()), Ok(value));
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value as Json};
-use serde_saphyr::{NonFiniteFloatPolicy, Spanned};
+use serde_saphyr::{Location, NonFiniteFloatPolicy, Spanned};
 
 /// One document of a text.
 #[derive(Debug)]
@@ -42,11 +42,12 @@ pub(super) fn read_documents(text: &str) -> Result<Vec<Document>, (Option<u64>, 
         let drawn = error.to_string();
         (line, drawn.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
     })?;
+    let source: Vec<&str> = text.lines().collect();
     Ok(nodes
         .into_iter()
         .map(|node| {
             let mut lines = BTreeMap::new();
-            let json = take(node, String::new(), &mut lines);
+            let json = take(node, String::new(), &source, &mut lines);
             // The first part of a document has a place of its own, before which there may be only comments.
             if let Some(first) = lines.values().copied().min() {
                 lines.insert(String::new(), first);
@@ -58,23 +59,27 @@ pub(super) fn read_documents(text: &str) -> Result<Vec<Document>, (Option<u64>, 
 
 enum Node {
     Scalar(Json),
+    /// A float that JSON does not have.
+    NotFinite(f64),
     List(Vec<Spanned<Node>>),
     Mapping(Vec<(String, Spanned<Node>)>),
 }
 
-fn take(node: Spanned<Node>, path: String, lines: &mut BTreeMap<String, u64>) -> Json {
+fn take(node: Spanned<Node>, path: String, source: &[&str], lines: &mut BTreeMap<String, u64>) -> Json {
     let line = node.referenced.line();
     let json = match node.value {
         Node::Scalar(json) => json,
+        // It goes on as the text that values are read from, and a number that is too large as it was written.
+        Node::NotFinite(float) => too_large(source, node.defined).unwrap_or_else(|| word(float)).into(),
         Node::List(elements) => {
-            let element = |(index, node)| take(node, format!("{path}[{index}]"), lines);
+            let element = |(index, node)| take(node, format!("{path}[{index}]"), source, lines);
             Json::Array(elements.into_iter().enumerate().map(element).collect())
         }
         Node::Mapping(members) => {
             let mut map = Map::new();
             for (name, node) in members {
                 let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                map.insert(name, take(node, path, lines));
+                map.insert(name, take(node, path, source, lines));
             }
             Json::Object(map)
         }
@@ -83,6 +88,25 @@ fn take(node: Spanned<Node>, path: String, lines: &mut BTreeMap<String, u64>) ->
         lines.insert(path, line);
     }
     json
+}
+
+/// The digits of a number that is infinite only because it is too large; none where infinity itself is written.
+fn too_large<'t>(source: &[&'t str], place: Location) -> Option<&'t str> {
+    let line = source.get(usize::try_from(place.line()).ok()?.checked_sub(1)?)?;
+    let (start, _) = line.char_indices().nth(usize::try_from(place.column()).ok()?.checked_sub(1)?)?;
+    let written = line[start..].split([' ', ',', ']', '}', '#']).next()?;
+    written.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)).then_some(written)?;
+    written.bytes().any(|byte| byte.is_ascii_digit()).then_some(written)
+}
+
+const fn word(float: f64) -> &'static str {
+    if float.is_nan() {
+        "nan"
+    } else if float > 0.0 {
+        "inf"
+    } else {
+        "-inf"
+    }
 }
 
 impl<'de> Deserialize<'de> for Node {
@@ -113,17 +137,8 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        // JSON has no such numbers; they go on as the texts that values are read from.
-        let text = || {
-            Json::from(if value.is_nan() {
-                "nan"
-            } else if value > 0.0 {
-                "inf"
-            } else {
-                "-inf"
-            })
-        };
-        Ok(Node::Scalar(serde_json::Number::from_f64(value).map_or_else(text, Json::Number)))
+        let number = serde_json::Number::from_f64(value);
+        Ok(number.map_or(Node::NotFinite(value), |number| Node::Scalar(Json::Number(number))))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {

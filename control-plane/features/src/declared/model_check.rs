@@ -2,7 +2,7 @@
 
 use super::suggestion::nearest;
 use super::{Fallback, FeatureService, FeatureSet, Problem};
-use crate::tensor_format::TensorFormat;
+use crate::tensor_format::{InputForm, TensorFormat};
 
 /// An input of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,9 +61,18 @@ impl FeatureSet {
                 )),
                 None => add(format!("expected an input that a feature can fill, `{}` has another type", input.name)),
             }
-            let elements: i64 = input.dims.iter().product();
-            if !feature.data_type.list && elements != 1 && !input.dims.contains(&-1) {
+            // A dimension of any size is one.
+            let elements: i64 = input.dims.iter().filter(|dimension| **dimension >= 0).product();
+            if !feature.data_type.list && elements != 1 {
                 add(format!("expected an input of one element a row, `{}` has `{elements}`", input.name));
+            }
+            let default = match &feature.fallback {
+                Fallback::Default(default) | Fallback::LastKnown(Some(default)) => Some(default),
+                Fallback::LastKnown(None) | Fallback::Missing | Fallback::Fail => None,
+            };
+            let form = input.format.and_then(|format| InputForm::new(format, &input.dims));
+            if let Some(why) = form.zip(default).and_then(|(form, default)| form.refusal_of(default)) {
+                add(format!("the default does not fit input `{}`: {why}", input.name));
             }
         }
         problems

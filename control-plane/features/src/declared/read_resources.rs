@@ -87,7 +87,7 @@ pub(super) fn expected_one_of(names: &[&str], text: &str) -> String {
 }
 
 fn view(name: &str, spec: &Json, faults: &mut Faults) -> Option<FeatureView> {
-    let known = ["entities", "store", "owner", "description", "maximum_age_seconds", "features", "source"];
+    let known = ["entities", "store", "owner", "description", "maximum_age_seconds", "features", "source", "offline"];
     let fields = Fields::open(spec, "spec", &known, faults)?;
     let mut entities = Vec::new();
     for (path, json) in fields.list("entities", true, faults) {
@@ -114,6 +114,14 @@ fn view(name: &str, spec: &Json, faults: &mut Faults) -> Option<FeatureView> {
         features.push(feature);
     }
     let source = fields.any("source").and_then(|json| source(json, &fields.at("source"), faults));
+    let offline = fields.any("offline").and_then(|json| {
+        let fields = Fields::open(json, &fields.at("offline"), &["path"], faults)?;
+        let path = place_of_files(fields.text("path", faults)?, &fields.at("path"), faults)?;
+        if path.contains(['*', '?']) {
+            faults.add(fields.at("path"), format!("expected a folder, got the pattern `{}`", clipped(path)));
+        }
+        Some(path.to_owned())
+    });
     let store = fields.text("store", faults);
     let owner = fields.text("owner", faults);
     Some(FeatureView {
@@ -125,6 +133,7 @@ fn view(name: &str, spec: &Json, faults: &mut Faults) -> Option<FeatureView> {
         maximum_age,
         features,
         source,
+        offline,
     })
 }
 
@@ -187,11 +196,38 @@ fn feature(json: &Json, path: &str, inherited: Option<Duration>, faults: &mut Fa
 }
 
 fn source(json: &Json, path: &str, faults: &mut Faults) -> Option<Source> {
-    let fields = Fields::open(json, path, &["event_time", "columns"], faults)?;
+    let fields = Fields::open(json, path, &["path", "event_time", "created_time", "columns"], faults)?;
+    let place = fields.optional_text("path", faults);
+    let created_time = fields.optional_text("created_time", faults).map(str::to_owned);
+    let event_time = fields.text("event_time", faults)?.to_owned();
+    if created_time.as_ref() == Some(&event_time) {
+        faults.add(fields.at("created_time"), format!("expected another column than `event_time`, got `{event_time}`"));
+    }
     Some(Source {
-        event_time: fields.text("event_time", faults)?.to_owned(),
+        path: place.and_then(|place| place_of_files(place, &fields.at("path"), faults)).map(str::to_owned),
+        event_time,
+        created_time,
         columns: fields.texts("columns", faults).into_iter().collect::<BTreeMap<_, _>>(),
     })
+}
+
+/// A path on this machine, or one in a bucket; addresses of other places are refused rather than taken for folders.
+fn place_of_files<'t>(text: &'t str, path: &str, faults: &mut Faults) -> Option<&'t str> {
+    let is_place = match text.split_once("://") {
+        None => !text.is_empty(),
+        Some(("s3" | "gs" | "az", place)) => {
+            let bucket = place.split('/').next().unwrap_or_default();
+            !bucket.is_empty() && !bucket.contains(['@', ':', '*', '?'])
+        }
+        Some(_) => false,
+    };
+    if !is_place || text.contains('\0') {
+        let expected =
+            "expected a path on this machine, or `s3://BUCKET/PATH`, `gs://BUCKET/PATH`, `az://CONTAINER/PATH`";
+        faults.add(path, format!("{expected}, got `{}`", clipped(text)));
+        return None;
+    }
+    Some(text)
 }
 
 fn service(name: &str, spec: &Json, faults: &mut Faults) -> Option<FeatureService> {
@@ -214,7 +250,7 @@ fn service(name: &str, spec: &Json, faults: &mut Faults) -> Option<FeatureServic
     let cache = fields.any("cache").and_then(|json| {
         let known = ["maximum_age_milliseconds", "maximum_megabytes"];
         let fields = Fields::open(json, &fields.at("cache"), &known, faults)?;
-        let age = fields.whole("maximum_age_milliseconds", 1, LONGEST_SECONDS * 1000, faults).unwrap_or(1000);
+        let age = fields.whole("maximum_age_milliseconds", 0, LONGEST_SECONDS * 1000, faults).unwrap_or(1000);
         let megabytes = fields.whole("maximum_megabytes", 1, 65_536, faults).unwrap_or(64);
         Some(CacheSettings { maximum_age: Duration::from_millis(age), maximum_bytes: megabytes << 20 })
     });

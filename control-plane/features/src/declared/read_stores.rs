@@ -85,7 +85,8 @@ fn redis_address(fields: &Fields<'_>, faults: &mut Faults) -> Option<RedisAddres
     Some(address)
 }
 
-/// A URL with one of these schemes and without credentials, which would end in logs and in version control.
+/// A URL with one of these schemes and without credentials, which would end in logs and in version control; nor a query, where a
+/// token may stand.
 fn check_url(path: String, url: &str, schemes: &[&str], form: &str, faults: &mut Faults) -> Option<String> {
     let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme)).filter(|rest| !rest.is_empty());
     match rest {
@@ -94,12 +95,26 @@ fn check_url(path: String, url: &str, schemes: &[&str], form: &str, faults: &mut
             faults.add(path, "expected no credentials in the address; give `username` and `password_file`");
             None
         }
+        // Neither is this repeated: what stands behind the host may be a token.
+        Some(_) if !url.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte)) => {
+            faults.add(path, format!("expected `{form}` without blanks, query and fragment"));
+            None
+        }
         Some(_) => Some(url.to_owned()),
         None => {
             faults.add(path, format!("expected `{form}`"));
             None
         }
     }
+}
+
+/// Whether a URL has a host, and where it has a port, one that exists.
+fn is_http_address(url: &str) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else { return false };
+    let Some(authority) = uri.authority() else { return false };
+    // Of a port that is none the reader makes none at all.
+    let has_port = authority.as_str().len() > authority.host().len();
+    !authority.host().is_empty() && (!has_port || authority.port_u16().is_some_and(|port| port > 0))
 }
 
 fn http(product: &str, json: &Json, path: &str, faults: &mut Faults) -> Option<StoreKind> {
@@ -115,6 +130,13 @@ fn http(product: &str, json: &Json, path: &str, faults: &mut Faults) -> Option<S
     let url = fields.text("url", faults)?;
     let form = "http://HOST:PORT` or `https://HOST";
     let url = check_url(fields.at("url"), url, &["http://", "https://"], form, faults);
+    let url = url.filter(|url| {
+        let is_address = is_http_address(url);
+        if !is_address {
+            faults.add(fields.at("url"), format!("expected `{form}`, a port of at most `65535`"));
+        }
+        is_address
+    });
     let token_file = fields.optional_text("token_file", faults).map(PathBuf::from);
     if product != "feast_http" && token_file.is_none() {
         faults.add(fields.at("token_file"), "expected the file with the token, got none");

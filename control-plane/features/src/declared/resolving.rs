@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::read_resources::{Body, Draft};
 use super::reading::clipped;
 use super::suggestion::nearest;
-use super::{FeatureService, FeatureSet, FeatureView, HttpDialect, HttpStoreDeclaration, Problem, StoreKind};
-use crate::entity_key::KeyLayout;
+use super::{Feature, FeatureService, FeatureSet, FeatureView, HttpDialect, Problem, StoreKind};
+use crate::entity_key::{KeyLayout, KeyType};
 use crate::store::KeyTemplate;
 
 struct Findings<'a> {
@@ -69,6 +69,7 @@ pub(super) fn resolve(drafts: Vec<Draft>, problems: &mut Vec<Problem>) -> Featur
     for (document, view) in views {
         let mut findings = Findings { document, resource: format!("FeatureView/{}", view.name), problems };
         let view = resolve_view(view, &set, &mut findings);
+        check_neighbours(&view, &set, &mut findings);
         set.views.insert(view.name.clone(), Arc::new(view));
     }
     for (document, service) in services {
@@ -118,13 +119,30 @@ fn resolve_view(mut view: FeatureView, set: &FeatureSet, findings: &mut Findings
                 findings.add("spec.store", message);
             }
         }
-        Some(StoreKind::Http(HttpStoreDeclaration { dialect: HttpDialect::SageMaker { .. }, .. }))
-            if keys.len() != 1 =>
-        {
-            let message = format!("expected one join key for a feature group, got `{}`", keys.len());
-            findings.add("spec.entities", message);
+        Some(StoreKind::Http(http)) => {
+            if matches!(http.dialect, HttpDialect::SageMaker { .. }) && keys.len() != 1 {
+                let message = format!("expected one join key for a feature group, got `{}`", keys.len());
+                findings.add("spec.entities", message);
+            }
+            // Their interfaces are JSON, which has no bytes; Feast's server fails on them.
+            for (name, _) in keys.iter().filter(|(_, key_type)| *key_type == KeyType::Bytes) {
+                let message = format!("expected no join key of type `bytes` with a store over HTTP, got `{name}`");
+                findings.add("spec.entities", message);
+            }
         }
         Some(_) => {}
+    }
+    if set.stores.get(&view.store).is_some_and(|store| !store.kind.tells_times()) {
+        let reason = format!("expected no maximum age: store `{}` does not tell from when a row is", view.store);
+        let hint = "; a `redis_hash` tells it by `event_time`";
+        let own = |(index, one): (usize, &Feature)| {
+            let own = one.maximum_age.is_some() && one.maximum_age != view.maximum_age;
+            own.then(|| format!("spec.features[{index}].maximum_age_seconds"))
+        };
+        let of_view = view.maximum_age.map(|_| "spec.maximum_age_seconds".to_owned());
+        for path in of_view.into_iter().chain(view.features.iter().enumerate().filter_map(own)) {
+            findings.add(path, format!("{reason}{hint}"));
+        }
     }
     if let Some(source) = &view.source {
         for name in source.columns.keys() {
@@ -142,6 +160,21 @@ fn resolve_view(mut view: FeatureView, set: &FeatureSet, findings: &mut Findings
     }
     view.keys = KeyLayout::new(keys);
     view
+}
+
+/// Views that were resolved before must not have keys in Redis that this one may have.
+fn check_neighbours(view: &FeatureView, set: &FeatureSet, findings: &mut Findings<'_>) {
+    let Some(StoreKind::RedisHash { key, .. }) = set.stores.get(&view.store).map(|store| &store.kind) else { return };
+    let template = KeyTemplate::new(key, &view.name);
+    let neighbours = set.views.values().filter(|other| other.store == view.store && other.name != view.name);
+    for other in neighbours.filter(|other| template.may_meet(&KeyTemplate::new(key, &other.name))) {
+        let message = format!(
+            "expected a `key` of store `{}` that tells its views apart, in `{key}` those of `{}` and `{}` may be the same; \
+             put between `{{view}}` and a join key what is in no view's name, such as `:`",
+            view.store, other.name, view.name
+        );
+        findings.add("spec.store", message);
+    }
 }
 
 fn check_service(service: &FeatureService, set: &FeatureSet, findings: &mut Findings<'_>) {

@@ -71,6 +71,17 @@ pub enum StoreKind {
     Http(HttpStoreDeclaration),
 }
 
+impl StoreKind {
+    /// Whether it can tell from when a row is, so that a maximum age means something.
+    pub(super) const fn tells_times(&self) -> bool {
+        !matches!(
+            self,
+            Self::RedisHash { event_time: None, .. }
+                | Self::Http(HttpStoreDeclaration { dialect: HttpDialect::Hopsworks { .. }, .. })
+        )
+    }
+}
+
 /// An online store over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpStoreDeclaration {
@@ -152,8 +163,10 @@ pub struct FeatureView {
     pub maximum_age: Option<Duration>,
     /// Its features.
     pub features: Vec<Feature>,
-    /// How its columns are called where its rows come from; as they are declared where it does not say.
+    /// Where its rows come from and how their columns are called; as they are declared where it does not say.
     pub source: Option<Source>,
+    /// Folder, on a disk or in a bucket, that keeps its past, one Parquet file a day; none where its source is its past.
+    pub offline: Option<String>,
 }
 
 impl FeatureView {
@@ -170,11 +183,15 @@ impl FeatureView {
     }
 }
 
-/// How the columns of a view's rows are called where they come from.
+/// Where a view's rows come from, and how their columns are called there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
+    /// Parquet or CSV: a file, a folder of files, or a pattern with `*`, `?` and `**`; none where rows are only put.
+    pub path: Option<String>,
     /// Column with the time from which the row is true.
     pub event_time: String,
+    /// Column with the time when the row was written: of rows of one key and event time the newest counts.
+    pub created_time: Option<String>,
     /// Columns of features and join keys whose names differ.
     pub columns: BTreeMap<String, String>,
 }

@@ -8,30 +8,14 @@ const LONGEST: usize = 128;
 
 /// The candidate nearest to `name`, if one is near enough.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let name: Vec<char> = name.chars().take(LONGEST).flat_map(char::to_lowercase).collect();
+    let letters = |text: &str| text.chars().take(LONGEST).flat_map(char::to_lowercase).collect::<String>();
+    let name = letters(name);
     let scored = candidates.into_iter().filter_map(|candidate| {
-        let letters: Vec<char> = candidate.chars().take(LONGEST).flat_map(char::to_lowercase).collect();
-        let far = distance(&name, &letters);
-        (far * 3 <= name.len().max(letters.len())).then_some((far, candidate))
+        let other = letters(candidate);
+        let far = strsim::osa_distance(&name, &other);
+        (far * 3 <= name.chars().count().max(other.chars().count())).then_some((far, candidate))
     });
     scored.min().map(|(_, candidate)| candidate.to_owned())
-}
-
-fn distance(left: &[char], right: &[char]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut previous: Vec<usize> = (0..=right.len()).collect();
-    for (i, letter) in left.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, other) in right.iter().enumerate() {
-            let mut best = (previous[j + 1] + 1).min(row[j] + 1).min(previous[j] + usize::from(letter != other));
-            if i > 0 && j > 0 && left[i - 1] == *other && *letter == right[j - 1] {
-                best = best.min(before[j - 1] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut previous, row);
-    }
-    previous[right.len()]
 }
 
 #[cfg(test)]

@@ -90,6 +90,14 @@ fn every_fault_is_told_with_its_line() {
 }
 
 #[test]
+fn a_number_that_is_too_large_is_not_infinity() {
+    let found = problems(&GOOD.replace("default: .nan", "default: 1e400"));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].ends_with("default: expected a value of type `float64`, got `\"1e400\"`"), "{found:#?}");
+    read_features(&GOOD.replace("default: .nan", "default: -.inf")).unwrap();
+}
+
+#[test]
 fn services_are_checked_against_views() {
     let found = problems(&GOOD.replace("weather:sky", "weather:sy"));
     assert_eq!(
@@ -128,6 +136,75 @@ fn secrets_in_addresses_are_refused_and_not_repeated() {
 }
 
 #[test]
+fn addresses_that_are_none_are_refused() {
+    let on = |url: &str| GOOD.replace("embedded: {path: features.db}", &format!("feast_http: {{url: \"{url}\"}}"));
+    for good in ["http://h", "https://h:8443/base", "http://[::1]:80", "http://h:1/"] {
+        read_features(&on(good)).unwrap_or_else(|problems| panic!("{good}: {problems:?}"));
+    }
+    for wrong in [
+        "http://h h:1/",
+        "http://h:1/?token=hunter2",
+        "http://h:1/#hunter2",
+        "http://h:99999",
+        "http://h:0",
+        "http://h:x",
+        "http://:80",
+        "ftp://h",
+        "http://h:1/\\thunter2",
+    ] {
+        let found = problems(&on(wrong));
+        assert!(found[0].contains("spec.feast_http.url: expected `http://HOST:PORT`"), "{wrong}: {found:#?}");
+        assert!(!found.concat().contains("hunter2"));
+    }
+    let redis = GOOD.replace("embedded: {path: features.db}", "feast_redis: {url: \"redis://db:99999\", project: p}");
+    assert!(problems(&redis)[0].contains("expected `redis://HOST:PORT/DATABASE`"));
+}
+
+#[test]
+fn keys_of_bytes_do_not_go_over_http() {
+    let text = GOOD
+        .replace("embedded: {path: features.db}", "feast_http: {url: \"http://h\"}")
+        .replace("spec: {type: string}", "spec: {type: bytes}");
+    let found = problems(&text);
+    assert!(
+        found[0].contains("spec.entities: expected no join key of type `bytes` with a store over HTTP, got `origin`"),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_maximum_age_needs_a_store_that_tells_times() {
+    let on = |store: &str| GOOD.replace("embedded: {path: features.db}", store);
+    let hash = "redis_hash: {url: \"redis://db\", key: \"{origin}\"";
+    let found = problems(&on(&format!("{hash}}}")));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].starts_with("line 19 (FeatureView/weather): spec.maximum_age_seconds: expected no maximum age"));
+    assert!(found[1].contains("spec.features[1].maximum_age_seconds"), "{found:#?}");
+    read_features(&on(&format!("{hash}, event_time: at}}"))).unwrap();
+    assert!(!problems(&on("hopsworks: {url: \"http://h\", token_file: t, feature_store: f}")).is_empty());
+}
+
+#[test]
+fn views_of_one_redis_do_not_share_keys() {
+    let two = |key: &str| {
+        let text = GOOD.replace(
+            "embedded: {path: features.db}",
+            &format!("redis_hash: {{url: \"redis://db\", event_time: at, key: \"{key}\"}}"),
+        );
+        let view = "apiVersion: hanok.dev/v1\nkind: FeatureView\nmetadata: {name: weather_old}\n\
+                    spec: {entities: [origin], store: main, owner: me, features: [{name: x, type: int32}]}\n";
+        format!("{text}---\n{view}")
+    };
+    let found = problems(&two("{view}_{origin}"));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(
+        found[0].contains("(FeatureView/weather_old): spec.store: expected a `key` of store `main` that tells"),
+        "{found:#?}"
+    );
+    read_features(&two("{view}:{origin}")).unwrap();
+}
+
+#[test]
 fn a_service_is_checked_against_its_model() {
     let set = read_features(GOOD).unwrap();
     let service = set.service("delay").unwrap();
@@ -150,4 +227,29 @@ fn a_service_is_checked_against_its_model() {
             "declaration (FeatureService/delay): spec.features[1]: expected an input of one element a row, `SKY` has `2`",
         ]
     );
+}
+
+#[test]
+fn defaults_and_single_values_are_checked_against_the_input_s_dimensions() {
+    let text = GOOD.replace("type: float64, default: .nan", "type: list<float32>, default: [1, 2]");
+    let set = read_features(&text).unwrap();
+    let check = |wind: &[i64], sky: &[i64]| -> Vec<String> {
+        let input = |name: &str, format, dims: &[i64]| ModelInput {
+            name: name.to_owned(),
+            format: Some(format),
+            dims: dims.to_vec(),
+        };
+        let inputs = [input("temperature", TensorFormat::Fp32, wind), input("SKY", TensorFormat::Bytes, sky)];
+        set.check_model(set.service("delay").unwrap(), &inputs).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(check(&[2], &[-1]), Vec::<String>::new());
+    assert_eq!(check(&[-1, 2], &[1]), Vec::<String>::new());
+    let found = check(&[3], &[1]);
+    assert!(
+        found[0].ends_with("the default does not fit input `temperature`: expected a list of `3` elements, got `2`"),
+        "{found:#?}"
+    );
+    assert_eq!(check(&[-1, 3], &[1]).len(), 1);
+    let found = check(&[2], &[-1, 2]);
+    assert!(found[0].ends_with("expected an input of one element a row, `SKY` has `2`"), "{found:#?}");
 }

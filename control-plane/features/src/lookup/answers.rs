@@ -6,21 +6,20 @@ use super::cache::Remembered;
 use crate::columns::{CellStatus, Column, Columns};
 use crate::error::{FeatureError, Missing};
 
-/// Where the columns of a read are.
+/// The answer for a view, in a read that may be for several requests.
 #[derive(Debug)]
-pub(super) enum Held {
-    /// This request's own.
-    Own(Columns),
-    /// Those of a read for several requests, and which of them.
-    Together(Arc<Vec<Columns>>, usize),
+pub(super) struct Told {
+    /// The answers of the whole read.
+    pub(super) all: Arc<Vec<Columns>>,
+    /// Which of them.
+    pub(super) index: usize,
+    /// By key that this request asked for: which row of it.
+    pub(super) rows: Vec<usize>,
 }
 
-impl Held {
+impl Told {
     pub(super) fn columns(&self) -> Option<&Columns> {
-        match self {
-            Self::Own(columns) => Some(columns),
-            Self::Together(all, index) => all.get(*index),
-        }
+        self.all.get(self.index)
     }
 }
 
@@ -31,8 +30,10 @@ pub(super) struct ViewAnswer {
     pub(super) remembered: Vec<Option<(Remembered, bool)>>,
     /// By row: which key of the read; [`NOT_ASKED`] where the store was not asked.
     pub(super) asked: Vec<usize>,
-    /// What the store answered, and which row of it each key has; none where rows are in the order of the keys.
-    pub(super) told: Option<(Held, Option<Vec<usize>>)>,
+    /// What the store answered.
+    pub(super) told: Option<Told>,
+    /// The store is in memory, and its rows are in the request's columns already.
+    pub(super) in_place: bool,
     /// Why the store told nothing.
     pub(super) untold: Option<Missing>,
 }
@@ -60,9 +61,9 @@ impl ViewAnswer {
             let status = remembered.copy_into(place, to, cell).map_err(Copied::Error)?;
             return Ok((Source::Cache, status));
         }
-        let told = self.told.as_ref().and_then(|(held, rows)| {
+        let told = self.told.as_ref().and_then(|told| {
             let asked = self.asked.get(row).copied().filter(|asked| *asked != NOT_ASKED)?;
-            Some((held.columns()?, rows.as_ref().map_or(Some(asked), |rows| rows.get(asked).copied())?))
+            Some((told.columns()?, *told.rows.get(asked)?))
         });
         match told {
             Some((columns, from)) => {
@@ -77,9 +78,13 @@ impl ViewAnswer {
 
     /// The column that feature `place` is read from, where every row that was asked is answered by the store.
     pub(super) fn direct(&self, place: usize) -> Option<Direct<'_>> {
-        let (held, rows) = self.told.as_ref().filter(|_| self.remembered.is_empty())?;
-        let column = held.columns()?.column(place)?;
-        Some(Direct { column, asked: &self.asked, rows: rows.as_deref() })
+        let told = self.told.as_ref().filter(|_| self.remembered.is_empty())?;
+        Some(Direct { column: told.columns()?.column(place)?, asked: &self.asked, rows: &told.rows })
+    }
+
+    /// The row that asked for a key of the read first.
+    pub(super) fn row_of(&self, key: usize) -> Option<usize> {
+        self.asked.iter().position(|asked| *asked == key)
     }
 
     /// What is remembered of a row, however old.
@@ -93,14 +98,14 @@ impl ViewAnswer {
 pub(super) struct Direct<'a> {
     pub(super) column: Column<'a>,
     asked: &'a [usize],
-    rows: Option<&'a [usize]>,
+    rows: &'a [usize],
 }
 
 impl Direct<'_> {
     /// The column's row for a row of the request; behind the last where there is none.
     pub(super) fn row(&self, row: usize) -> usize {
         let asked = self.asked.get(row).copied().unwrap_or(NOT_ASKED);
-        self.rows.map_or(asked, |rows| rows.get(asked).copied().unwrap_or(NOT_ASKED))
+        self.rows.get(asked).copied().unwrap_or(NOT_ASKED)
     }
 }
 

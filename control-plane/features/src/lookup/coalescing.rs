@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::statistics::Counters;
 use crate::columns::Columns;
 use crate::error::FeatureError;
-use crate::store::{OnlineStore, StoreRead, ViewRead};
+use crate::store::{OnlineStore, StoreHealth, StoreRead, ViewRead};
 
 /// What a request wants of one store: for each view its part of the read.
 pub(super) struct Ask {
@@ -46,6 +46,7 @@ pub(super) struct Bounds {
 /// Works until every sender is gone.
 pub(super) async fn run(
     store: Arc<dyn OnlineStore>,
+    health: Arc<StoreHealth>,
     mut asks: mpsc::Receiver<Ask>,
     bounds: Bounds,
     counters: Arc<Counters>,
@@ -68,9 +69,9 @@ pub(super) async fn run(
         if group.is_empty() {
             continue;
         }
-        let (store, counters) = (Arc::clone(&store), Arc::clone(&counters));
+        let (store, health, counters) = (Arc::clone(&store), Arc::clone(&health), Arc::clone(&counters));
         reads.spawn(async move {
-            read_group(&*store, group, &counters).await;
+            read_group(&*store, &health, group, &counters).await;
             drop(place);
         });
     }
@@ -81,7 +82,7 @@ fn key_count(ask: &Ask) -> usize {
     ask.views.iter().map(|(_, read)| read.keys.len()).sum()
 }
 
-async fn read_group(store: &dyn OnlineStore, group: Vec<Ask>, counters: &Counters) {
+async fn read_group(store: &dyn OnlineStore, health: &StoreHealth, group: Vec<Ask>, counters: &Counters) {
     let Some(deadline) = group.iter().map(|ask| ask.deadline).max() else { return };
     let (read, parts) = merge(&group);
     let columns = match timeout_at(deadline, store.read(&read)).await {
@@ -91,6 +92,10 @@ async fn read_group(store: &dyn OnlineStore, group: Vec<Ask>, counters: &Counter
         }),
         Err(_) => Err(FeatureError::DeadlineExceeded),
     };
+    match &columns {
+        Ok(columns) => health.answered(columns, Instant::now()),
+        Err(error) => health.failed(error, Instant::now()),
+    }
     counters.store_read(read.views.iter().map(|view| view.keys.len()).sum(), columns.is_ok());
     for (ask, views) in group.into_iter().zip(parts) {
         // Whoever has gone does not wait for an answer.
@@ -150,6 +155,7 @@ mod tests {
             maximum_age: None,
             features: Vec::new(),
             source: None,
+            offline: None,
         })
     }
 

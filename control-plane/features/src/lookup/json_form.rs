@@ -8,12 +8,11 @@ use super::service::Lookup;
 use crate::byte_column::ByteColumn;
 use crate::entity_key::KeyType;
 use crate::error::FeatureError;
-use crate::text_value::read_instant;
-use crate::value::Value;
+use crate::value::{Value, base16, instant_from_json};
 
 impl Lookup {
     /// Reads rows such as `{"origin": "JFK", "hour": 7}`: values of join keys, and of inputs that are to be overridden.
-    /// Whole numbers are taken for keys of numbers; instants as RFC 3339 or seconds since the epoch.
+    /// Whole numbers are taken for keys of numbers; instants as RFC 3339 or seconds since the epoch, bytes as base16.
     ///
     /// # Errors
     /// `InvalidArgument` for a row that is no object, or a value of another type; `NotFound` for a name that is neither
@@ -65,13 +64,20 @@ fn key_column(name: &str, key_type: KeyType, rows: &[&Map<String, Json>]) -> Res
     if matches!(key_type, KeyType::String | KeyType::Bytes) {
         let mut column = ByteColumn::default();
         for (row, json) in values {
-            column.push(json.and_then(Json::as_str).ok_or_else(|| wrong(row, json))?.as_bytes());
+            let text = json.and_then(Json::as_str);
+            let pushed = match key_type {
+                KeyType::Bytes => text.and_then(base16).map(|bytes| column.push(&bytes)),
+                _ => text.map(|text| column.push(text.as_bytes())),
+            };
+            pushed.ok_or_else(|| wrong(row, json))?;
         }
         return Ok(KeyColumn::Bytes(column));
     }
     let number = |(row, json): (usize, Option<&Json>)| {
-        let instant = || json?.as_str().filter(|_| key_type == KeyType::Timestamp).and_then(read_instant);
-        let number = json.and_then(Json::as_i64).or_else(|| Some(instant()?.div_euclid(1_000_000)));
+        let number = match key_type {
+            KeyType::Timestamp => json.and_then(instant_from_json).map(|micros| micros.div_euclid(1_000_000)),
+            _ => json.and_then(Json::as_i64),
+        };
         number.ok_or_else(|| wrong(row, json))
     };
     Ok(KeyColumn::Int(values.map(number).collect::<Result<_, _>>()?))

@@ -8,6 +8,7 @@ mod coalescing;
 mod json_form;
 mod plan;
 mod policy;
+mod recalled;
 mod request;
 mod resolved;
 mod service;
@@ -28,5 +29,7 @@ pub fn system_clock() -> i64 {
     since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
+#[cfg(test)]
+mod list_tests;
 #[cfg(test)]
 mod tests;

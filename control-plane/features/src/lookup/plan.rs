@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::request::{KeyColumn, ResolveRequest};
+use crate::byte_column::ByteColumn;
 use crate::data_type::FeatureType;
 use crate::declared::{Fallback, FeatureService, FeatureSet, FeatureView, nearest};
 use crate::error::FeatureError;
@@ -20,10 +21,18 @@ const REQUEST_VALUES: usize = 1 << 22;
 #[derive(Debug)]
 pub(super) struct PlannedView {
     pub(super) view: Arc<FeatureView>,
-    /// Places of its features that the service uses.
+    /// Places of its features that the service uses, each once.
     pub(super) places: Arc<[usize]>,
-    /// Columns of the service that it fills, in the order of `places`.
+    /// Their types.
+    types: Arc<[FeatureType]>,
+    /// How old they may be.
+    pub(super) ages: Vec<Option<Duration>>,
+    /// Columns of the service that it fills: one feature may fill several.
     pub(super) columns: Vec<usize>,
+    /// The place of each of these columns in the view.
+    pub(super) sources: Vec<usize>,
+    /// Whether its rows are kept after they were read.
+    pub(super) remembered: bool,
     /// Number of its store in the lookup.
     pub(super) store: usize,
 }
@@ -99,29 +108,47 @@ impl Plan {
             let number = plan.views.iter().position(|one| one.view.name == view.name).unwrap_or_else(|| {
                 let store = number_of(&mut plan.stores, &view.store);
                 let view = Arc::clone(view);
-                plan.views.push(PlannedView { view, places: Arc::from([]), columns: Vec::new(), store });
+                plan.views.push(PlannedView {
+                    view,
+                    places: Arc::from([]),
+                    types: Arc::from([]),
+                    ages: Vec::new(),
+                    columns: Vec::new(),
+                    sources: Vec::new(),
+                    remembered: service.cache.is_some_and(|cache| !cache.maximum_age.is_zero()),
+                    store,
+                });
                 places.push(Vec::new());
                 plan.views.len() - 1
             });
+            let planned = &mut plan.views[number];
+            // Stores are asked for a feature once, whatever it fills.
+            let asked = places[number].iter().position(|one| *one == place).unwrap_or_else(|| {
+                places[number].push(place);
+                planned.ages.push(feature.maximum_age);
+                places[number].len() - 1
+            });
+            planned.columns.push(column);
+            planned.sources.push(place);
+            planned.remembered |= matches!(feature.fallback, Fallback::LastKnown(_));
             plan.columns.push(PlannedColumn {
-                from: (number, places[number].len()),
+                from: (number, asked),
                 maximum_age: feature.maximum_age,
                 fallback: feature.fallback.clone(),
             });
-            places[number].push(place);
-            plan.views[number].columns.push(column);
             types.push(feature.data_type);
         }
         for (view, places) in plan.views.iter_mut().zip(places) {
+            view.types = places.iter().map(|place| view.view.features[*place].data_type).collect();
             view.places = places.into();
         }
         plan.types = types.into();
         Ok(plan)
     }
 
-    /// Whether any feature may be served from memory when its store does not answer.
+    /// Whether rows of any view are kept after they were read.
     pub(super) fn remembers(&self) -> bool {
-        self.columns.iter().any(|column| matches!(column.fallback, Fallback::LastKnown(_)))
+        self.views.iter().any(|view| view.remembered)
     }
 
     /// Checks the form of a request, and orders what the client gives by column.
@@ -200,6 +227,11 @@ impl PlannedView {
 
     /// A read of no keys yet.
     pub(super) fn empty_read(&self) -> ViewRead {
-        ViewRead::new(Arc::clone(&self.view), Arc::clone(&self.places))
+        ViewRead {
+            view: Arc::clone(&self.view),
+            places: Arc::clone(&self.places),
+            types: Arc::clone(&self.types),
+            keys: ByteColumn::default(),
+        }
     }
 }

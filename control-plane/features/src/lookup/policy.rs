@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::declared::Fallback;
 use crate::error::Missing;
+use crate::row::NO_TIME;
 
 /// What is known of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub(super) enum Decision {
 
 /// Decides. `remembered` tells whether an older value is at hand.
 ///
-/// An age that is not known, or below zero because the store's clock is ahead, is not stale.
+/// An age that is not known is within no maximum; one below zero, because the store's clock is ahead, is within every.
 pub(super) fn decide(
     found: Found,
     maximum_age: Option<Duration>,
@@ -53,7 +54,9 @@ pub(super) fn decide(
         Fallback::Default(_) => Decision::Default,
         Fallback::Missing => Decision::Missing,
         Fallback::Fail => Decision::Fail(why),
-        Fallback::LastKnown(_) if matches!(why, Missing::Stale { .. }) => Decision::ServeStale,
+        Fallback::LastKnown(_) if matches!(why, Missing::Stale { .. } | Missing::OfUnknownAge { .. }) => {
+            Decision::ServeStale
+        }
         // A store that tells that there is nothing is believed.
         Fallback::LastKnown(_)
             if matches!(why, Missing::StoreUnavailable(_) | Missing::StoreTooSlow) && remembered() =>
@@ -65,14 +68,18 @@ pub(super) fn decide(
     }
 }
 
-/// The earliest event time that is not stale, for those who decide about many values at once.
+/// The earliest event time that is not stale, for those who decide about many values at once; where no maximum is declared,
+/// that of a time that is not known.
 pub(super) fn not_before(now_micros: i64, maximum_age: Option<Duration>) -> i64 {
     let maximum = maximum_age.map(|maximum| i64::try_from(maximum.as_micros()).unwrap_or(i64::MAX));
-    maximum.map_or(i64::MIN, |maximum| now_micros.saturating_sub(maximum))
+    maximum.map_or(NO_TIME, |maximum| now_micros.saturating_sub(maximum).max(NO_TIME + 1))
 }
 
 fn stale(age_micros: Option<i64>, maximum_age: Option<Duration>) -> Option<Missing> {
-    let (age, maximum) = age_micros.zip(maximum_age)?;
+    let maximum = maximum_age?;
+    let Some(age) = age_micros else {
+        return Some(Missing::OfUnknownAge { maximum_seconds: maximum.as_secs() });
+    };
     let age = Duration::from_micros(u64::try_from(age).ok()?);
     (age > maximum).then_some(Missing::Stale { age_seconds: age.as_secs(), maximum_seconds: maximum.as_secs() })
 }
@@ -86,6 +93,7 @@ mod tests {
     use super::{Decision, Found, decide, not_before};
     use crate::declared::Fallback;
     use crate::error::Missing;
+    use crate::row::NO_TIME;
     use crate::value::Value;
 
     fn any_fallback() -> impl Strategy<Value = Fallback> {
@@ -123,19 +131,20 @@ mod tests {
             let decision = decide(found.clone(), maximum, &fallback, || remembered);
             let fresh = match (&found, maximum) {
                 (Found::Value(Some(age)), Some(most)) => i128::from(*age) <= most.as_micros() as i128,
-                (Found::Value(_), _) => true,
+                (Found::Value(_), None) => true,
                 _ => false,
             };
             prop_assert_eq!(decision == Decision::Serve, fresh);
-            if let Found::Value(Some(age)) = found {
+            if let Found::Value(age) = found {
                 let now = 1_000_000_000;
-                prop_assert_eq!(now - age >= not_before(now, maximum), fresh);
+                let event = age.map_or(NO_TIME, |age| now - age);
+                prop_assert_eq!(event >= not_before(now, maximum), fresh);
             }
             let last_known = matches!(fallback, Fallback::LastKnown(_));
             match decision {
                 Decision::Serve => {}
                 Decision::ServeStale => {
-                    prop_assert!(last_known && matches!(found, Found::Value(Some(_))));
+                    prop_assert!(last_known && maximum.is_some() && matches!(found, Found::Value(_)));
                 }
                 Decision::ServeRemembered => prop_assert!(last_known && remembered),
                 Decision::Default => {

@@ -1,11 +1,13 @@
 //! What a request brings: keys by name, and values that it knows better than the store.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use crate::byte_column::ByteColumn;
 use crate::entity_key::KeyValue;
+use crate::tensor_format::InputForm;
 use crate::value::Value;
 
 /// The values of one join key, one a row.
@@ -18,14 +20,24 @@ pub enum KeyColumn {
 }
 
 impl KeyColumn {
-    pub(super) fn len(&self) -> usize {
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
         match self {
             Self::Bytes(column) => column.len(),
             Self::Int(numbers) => numbers.len(),
         }
     }
 
-    pub(super) fn value(&self, row: usize) -> KeyValue<'_> {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value of a row.
+    #[must_use]
+    pub fn value(&self, row: usize) -> KeyValue<'_> {
         match self {
             Self::Bytes(column) => KeyValue::Bytes(column.get(row).unwrap_or_default()),
             Self::Int(numbers) => KeyValue::Int(numbers.get(row).copied().unwrap_or_default()),
@@ -47,6 +59,9 @@ pub struct ResolveRequest {
     pub overrides: Overrides,
     /// Places in the service of features that the caller fills in itself: their columns are left without values.
     pub filled_in: Vec<usize>,
+    /// What is to become of the values, by place in the service: a stored value that does not fit counts as one that cannot be
+    /// used. Empty where nothing is known.
+    pub forms: Arc<[Option<InputForm>]>,
     /// When the answer is of no use any more; the service's own deadline counts too.
     pub deadline: Option<Instant>,
 }

@@ -82,6 +82,18 @@ impl Resolved {
         self.columns.rows()
     }
 
+    /// The service whose features they are.
+    #[must_use]
+    pub const fn service(&self) -> &Arc<FeatureService> {
+        &self.service
+    }
+
+    /// When it was asked, in microseconds since the epoch: ages count from there.
+    #[must_use]
+    pub const fn asked_at(&self) -> i64 {
+        self.now_micros
+    }
+
     /// The inputs with their columns, in the order of the service.
     pub fn inputs(&self) -> impl Iterator<Item = (&str, Column<'_>)> {
         let named = self.service.features.iter().enumerate();

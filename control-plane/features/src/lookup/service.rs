@@ -8,11 +8,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::Clock;
-use super::answers::{Copied, Held, NOT_ASKED, Source, ViewAnswer};
+use super::answers::{Copied, NOT_ASKED, Source, Told, ViewAnswer};
 use super::cache::HotKeys;
 use super::coalescing::{Answer, Ask, Bounds, run};
-use super::plan::{Given, GivenColumn, Plan};
+use super::plan::{Given, GivenColumn, Plan, PlannedView};
 use super::policy::{Decision, Found, decide, not_before};
+use super::recalled::Recalled;
 use super::request::ResolveRequest;
 use super::resolved::{Origin, Resolved};
 use super::statistics::{Counters, LookupStatistics};
@@ -20,10 +21,13 @@ use crate::byte_column::ByteColumn;
 use crate::columns::{CellStatus, Columns};
 use crate::declared::{CacheSettings, Fallback, FeatureService, FeatureSet};
 use crate::error::{ErrorCode, FeatureError, Missing};
-use crate::store::{OnlineStore, OpenStores, StoreRead, ViewRead};
+use crate::store::{OnlineStore, OpenStores, StoreHealth, ViewRead};
 
-/// What last known values may take where no cache is declared.
+/// What the rows of last known values may take where no cache is declared.
 const LAST_KNOWN_BYTES: u64 = 16 << 20;
+
+/// Room for a key of which most are shorter.
+const TYPICAL_KEY_BYTES: usize = 128;
 
 /// Bounds of a lookup's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +50,9 @@ impl Default for LookupSettings {
 #[derive(Debug)]
 enum Link {
     /// Where the request stands.
-    Memory(Arc<dyn OnlineStore>),
-    /// By the task that coalesces.
-    Task(mpsc::Sender<Ask>),
+    Memory(Arc<dyn OnlineStore>, Arc<StoreHealth>),
+    /// By the task that coalesces; the store says which keys it takes.
+    Task(mpsc::Sender<Ask>, Arc<dyn OnlineStore>),
 }
 
 /// Serves the features of one service. Share it by reference; dropping it ends its tasks.
@@ -81,27 +85,29 @@ impl Lookup {
         let mut tasks = JoinSet::new();
         let mut links = Vec::new();
         for name in &plan.stores {
-            let store = stores.get(name).ok_or_else(|| FeatureError::NotFound {
+            let (store, health) = stores.watched(name).ok_or_else(|| FeatureError::NotFound {
                 what: "open online store",
                 name: name.clone(),
                 nearest: None,
             })?;
-            let store = Arc::clone(store);
-            links.push(if store.read_now(&StoreRead::default()).is_some() {
-                Link::Memory(store)
+            let (store, health) = (Arc::clone(store), Arc::clone(health));
+            let mut views = plan.views.iter().filter(|view| plan.stores[view.store] == *name);
+            links.push(if views.all(|view| store.memory(&view.view.name).is_some()) {
+                Link::Memory(store, health)
             } else {
                 let (sender, asks) = mpsc::channel(settings.waiting_requests.max(1));
                 let bounds = Bounds {
                     keys_per_read: settings.keys_per_read.max(1),
                     reads_under_way: settings.reads_under_way.max(1),
                 };
-                tasks.spawn(run(store, asks, bounds, Arc::clone(&counters)));
-                Link::Task(sender)
+                tasks.spawn(run(Arc::clone(&store), health, asks, bounds, Arc::clone(&counters)));
+                Link::Task(sender, store)
             });
         }
         let last_known = CacheSettings { maximum_age: Duration::ZERO, maximum_bytes: LAST_KNOWN_BYTES };
-        let cache = plan.service.cache.or_else(|| plan.remembers().then_some(last_known));
-        Ok(Self { plan, links, hot: cache.map(HotKeys::new), clock, counters, tasks })
+        let cache = plan.service.cache.unwrap_or(last_known);
+        let hot = plan.remembers().then(|| HotKeys::new(cache, Arc::clone(&counters)));
+        Ok(Self { plan, links, hot, clock, counters, tasks })
     }
 
     /// The service.
@@ -135,7 +141,7 @@ impl Lookup {
     ///
     /// # Errors
     /// `InvalidArgument` for keys or values that are missing, of another type or another count, or a key that is too
-    /// long; `NotFound` for names that the service does not have, and for a feature whose fallback is `fail` and that has
+    /// long or that the store cannot tell from others; `NotFound` for names that the service does not have, and for a feature whose fallback is `fail` and that has
     /// no row or is null; `Unavailable` and `DeadlineExceeded` for such a feature that is stale, or whose store does not
     /// answer (in time); `Unsupported` for one that is stored in another type; `ResourceExhausted` when the values do not
     /// fit into a batch.
@@ -151,29 +157,40 @@ impl Lookup {
     async fn look_up(&self, request: &ResolveRequest) -> Result<Resolved, FeatureError> {
         let given = self.plan.check(request)?;
         let now_micros = (self.clock)();
+        let mut columns = Columns::new(Arc::clone(&self.plan.types), request.rows);
         let mut answers = Vec::with_capacity(self.plan.views.len());
-        let mut reads: Vec<Vec<(usize, ViewRead)>> = self.links.iter().map(|_| Vec::new()).collect();
-        for number in 0..self.plan.views.len() {
+        // By store; only where one is asked.
+        let mut reads: Vec<Vec<(usize, ViewRead)>> = Vec::new();
+        for (number, view) in self.plan.views.iter().enumerate() {
+            let store = match &self.links[view.store] {
+                Link::Memory(store, health) => {
+                    answers.push(read_memory(view, (&**store, &**health), request, &given, &mut columns)?);
+                    continue;
+                }
+                Link::Task(_, store) => store,
+            };
             let (answer, read) = self.prepare(number, request, &given, now_micros)?;
+            // What the client got wrong is told, not papered over by what is declared for stored values.
+            store.check_keys(&read).map_err(|(key, error)| match answer.row_of(key) {
+                Some(row) => error.in_row(row),
+                None => error,
+            })?;
             answers.push(answer);
             if !read.keys.is_empty() {
-                reads[self.plan.views[number].store].push((number, read));
+                reads.resize_with(self.links.len(), Vec::new);
+                reads[view.store].push((number, read));
             }
         }
         let mut waiting = Vec::new();
-        for (link, read) in self.links.iter().zip(reads) {
-            if read.is_empty() {
-                continue;
-            }
-            match link {
-                Link::Memory(store) => read_memory(&**store, read, &mut answers)?,
-                Link::Task(asks) => waiting.push(self.ask(asks, read, request, &mut answers)),
+        for (link, read) in self.links.iter().zip(reads).filter(|(_, read)| !read.is_empty()) {
+            if let Link::Task(asks, _) = link {
+                waiting.push(self.ask(asks, read, request, &mut answers));
             }
         }
         for asked in waiting.into_iter().flatten() {
             self.receive(asked, now_micros, &mut answers).await?;
         }
-        self.assemble(request, &given, &answers, now_micros)
+        self.assemble(request, &given, &answers, columns, now_micros)
     }
 
     /// What the cache has of a view, and the read of the rest.
@@ -188,7 +205,7 @@ impl Lookup {
         let mut read = view.empty_read();
         let mut answer = ViewAnswer { asked: vec![NOT_ASKED; request.rows], ..ViewAnswer::default() };
         let overridden = view.columns.iter().any(|column| !given[*column].is_nothing());
-        let hot = self.hot.as_ref().filter(|_| matches!(self.links[view.store], Link::Task(_)));
+        let hot = self.hot.as_ref().filter(|_| view.remembered);
         let mut keys = None;
         for row in 0..request.rows {
             if overridden && view.is_given(given, row) {
@@ -203,7 +220,7 @@ impl Lookup {
             written.map_err(|error| error.in_row(row))?;
             if let Some(hot) = hot {
                 answer.remembered.resize(request.rows, None);
-                let found = hot.get(number, read.keys.last().unwrap_or_default(), now_micros);
+                let found = hot.get(number, read.keys.last().unwrap_or_default(), &view.ages, now_micros);
                 let fresh = found.as_ref().is_some_and(|(_, fresh)| *fresh);
                 answer.remembered[row] = found;
                 if fresh {
@@ -226,7 +243,9 @@ impl Lookup {
     ) -> Option<Asked> {
         let own = Instant::now() + self.plan.service.deadline;
         let deadline = request.deadline.map_or(own, |deadline| deadline.min(own));
-        let keep = |(number, read): &(usize, ViewRead)| (*number, self.hot.as_ref().map(|_| read.keys.clone()));
+        let keep = |(number, read): &(usize, ViewRead)| {
+            (*number, self.plan.views[*number].remembered.then(|| read.keys.clone()))
+        };
         let views = read.iter().map(keep).collect();
         let (answer, answered) = oneshot::channel();
         match asks.try_send(Ask { views: read, deadline, answer }) {
@@ -260,13 +279,13 @@ impl Lookup {
             }
         };
         for ((number, keys), part) in asked.views.into_iter().zip(views) {
-            let held = Held::Together(Arc::clone(&columns), part.columns);
-            if let (Some(hot), Some(keys), Some(columns)) = (&self.hot, keys, held.columns()) {
-                for (key, row) in keys.iter().zip(&part.rows) {
+            let told = Told { all: Arc::clone(&columns), index: part.columns, rows: part.rows };
+            if let (Some(hot), Some(keys), Some(columns)) = (&self.hot, keys, told.columns()) {
+                for (key, row) in keys.iter().zip(&told.rows) {
                     hot.put(number, key, columns, *row, now_micros);
                 }
             }
-            answers[number].told = Some((held, Some(part.rows)));
+            answers[number].told = Some(told);
         }
         Ok(())
     }
@@ -277,15 +296,28 @@ impl Lookup {
         request: &ResolveRequest,
         given: &Given<'_>,
         answers: &[ViewAnswer],
+        mut columns: Columns,
         now_micros: i64,
     ) -> Result<Resolved, FeatureError> {
-        let mut columns = Columns::new(Arc::clone(&self.plan.types), request.rows);
         let mut origins = Vec::with_capacity(self.plan.columns.len() * request.rows);
         for (column, (planned, given)) in self.plan.columns.iter().zip(given).enumerate() {
             let (view, place) = planned.from;
             let not_before = not_before(now_micros, planned.maximum_age);
-            let direct = answers[view].direct(place).filter(|_| given.is_nothing());
+            let in_place = answers[view].in_place;
+            let form = request.forms.get(column).copied().flatten();
+            let form = form.filter(|form| form.may_refuse(self.plan.types[column]));
+            let refusal = |columns: &Columns, row| form?.refusal(columns.column(column)?.value(row)?);
+            let (first, mut recalled) = (origins.len(), Recalled::default());
+            let direct = answers[view].direct(place).filter(|_| given.is_nothing() && form.is_none());
             for row in 0..request.rows {
+                if in_place
+                    && given.is_nothing()
+                    && columns.is_fresh(column, row, not_before)
+                    && (form.is_none() || refusal(&columns, row).is_none())
+                {
+                    origins.push(Origin::Store);
+                    continue;
+                }
                 if let Some(direct) = &direct
                     && columns.copy_number((column, row), &direct.column, direct.row(row), not_before)
                 {
@@ -298,44 +330,82 @@ impl Lookup {
                     continue;
                 }
                 if matches!(given, GivenColumn::FilledIn) {
+                    columns.clear(column, row);
                     origins.push(Origin::Override);
                     continue;
                 }
                 let answer = &answers[view];
-                let (found, source) = match answer.copy_into(place, row, &mut columns, (column, row)) {
-                    Ok((source, status)) => (found(&columns, (column, row), status, now_micros), source),
+                let known = if in_place {
+                    Ok((Source::Store, columns.status(column, row)))
+                } else {
+                    answer.copy_into(place, row, &mut columns, (column, row))
+                };
+                let (found, source) = match known {
+                    Ok((source, status)) => match refusal(&columns, row) {
+                        Some(why) => (Found::Nothing(Missing::Unusable(why.into())), source),
+                        None => (found(&columns, (column, row), status, now_micros), source),
+                    },
                     Err(Copied::Untold(why)) => (Found::Nothing(why), Source::Store),
                     Err(Copied::Error(error)) => return Err(error),
                 };
-                let has_last = || answer.last_known(row).is_some_and(|remembered| remembered.has(place));
-                origins.push(match decide(found, planned.maximum_age, &planned.fallback, has_last) {
-                    Decision::Serve if source == Source::Cache => Origin::Cache,
-                    Decision::Serve => Origin::Store,
-                    Decision::ServeStale => Origin::LastKnown,
-                    Decision::ServeRemembered => {
-                        if let Some(remembered) = answer.last_known(row) {
-                            remembered.copy_into(place, &mut columns, (column, row))?;
-                        }
-                        Origin::LastKnown
-                    }
-                    Decision::Default => {
-                        if let Fallback::Default(value) | Fallback::LastKnown(Some(value)) = &planned.fallback {
-                            columns.set_value(column, row, value, None)?;
-                        }
-                        Origin::Default
-                    }
-                    Decision::Missing => {
-                        columns.set_null(column, row, None);
-                        Origin::Missing
-                    }
-                    Decision::Fail(why) => {
-                        let feature = self.plan.service.features[column].reference();
-                        return Err(FeatureError::NoValue { feature, row, why });
-                    }
-                });
+                let untold = match (&found, form) {
+                    (Found::Nothing(why), Some(form)) if form.takes_any_length() => Some(why.clone()),
+                    _ => None,
+                };
+                let has_last =
+                    || answer.last_known(row).is_some_and(|last| last.has(place, self.plan.types[column], form));
+                let decision = decide(found, planned.maximum_age, &planned.fallback, has_last);
+                if let (Decision::ServeRemembered, Some(why)) = (&decision, untold) {
+                    recalled.note(row, why);
+                }
+                origins.push(self.settle(decision, (column, row), answer, source, &mut columns)?);
+            }
+            let other = columns.column(column).map(|column| recalled.of_other_length(&column)).unwrap_or_default();
+            for (row, why) in other {
+                columns.clear(column, row);
+                let decision = decide(Found::Nothing(why), planned.maximum_age, &planned.fallback, || false);
+                let at = (column, row);
+                origins[first + row] = self.settle(decision, at, &answers[view], Source::Store, &mut columns)?;
             }
         }
         Ok(Resolved { service: Arc::clone(&self.plan.service), columns, origins, now_micros })
+    }
+
+    /// Does what was decided for a cell, and says where its value is from.
+    fn settle(
+        &self,
+        decision: Decision,
+        (column, row): (usize, usize),
+        answer: &ViewAnswer,
+        source: Source,
+        columns: &mut Columns,
+    ) -> Result<Origin, FeatureError> {
+        let planned = &self.plan.columns[column];
+        Ok(match decision {
+            Decision::Serve if source == Source::Cache => Origin::Cache,
+            Decision::Serve => Origin::Store,
+            Decision::ServeStale => Origin::LastKnown,
+            Decision::ServeRemembered => {
+                if let Some(remembered) = answer.last_known(row) {
+                    remembered.copy_into(planned.from.1, columns, (column, row))?;
+                }
+                Origin::LastKnown
+            }
+            Decision::Default => {
+                if let Fallback::Default(value) | Fallback::LastKnown(Some(value)) = &planned.fallback {
+                    columns.set_value(column, row, value, None)?;
+                }
+                Origin::Default
+            }
+            Decision::Missing => {
+                columns.set_null(column, row, None);
+                Origin::Missing
+            }
+            Decision::Fail(why) => {
+                let feature = self.plan.service.features[column].reference();
+                return Err(FeatureError::NoValue { feature, row, why });
+            }
+        })
     }
 }
 
@@ -346,27 +416,34 @@ struct Asked {
     answered: oneshot::Receiver<Result<Answer, FeatureError>>,
 }
 
+/// Copies the rows of a store in memory to where they are wanted.
 fn read_memory(
-    store: &dyn OnlineStore,
-    read: Vec<(usize, ViewRead)>,
-    answers: &mut [ViewAnswer],
-) -> Result<(), FeatureError> {
-    let (numbers, views): (Vec<usize>, Vec<ViewRead>) = read.into_iter().unzip();
-    let told = store.read_now(&StoreRead { views });
-    match told.unwrap_or_else(|| Err(FeatureError::internal("the feature store misread", "it is not in memory"))) {
-        Ok(all) => {
-            for (number, columns) in numbers.into_iter().zip(all) {
-                answers[number].told = Some((Held::Own(columns), None));
+    view: &PlannedView,
+    (store, health): (&dyn OnlineStore, &StoreHealth),
+    request: &ResolveRequest,
+    given: &Given<'_>,
+    columns: &mut Columns,
+) -> Result<ViewAnswer, FeatureError> {
+    let overridden = view.columns.iter().any(|column| !given[*column].is_nothing());
+    let mut found = None;
+    let mut key = Vec::with_capacity(TYPICAL_KEY_BYTES);
+    for row in (0..request.rows).filter(|row| !(overridden && view.is_given(given, *row))) {
+        let (table, keys) = match &found {
+            Some(found) => found,
+            None => {
+                let missing = || FeatureError::internal("the feature store misread", "a view is not in memory");
+                let table = store.memory(&view.view.name).ok_or_else(missing)?;
+                found.insert((table, view.key_columns(&request.keys)?))
             }
-        }
-        Err(error) if error.code() == ErrorCode::Unsupported => return Err(error),
-        Err(error) => {
-            for number in numbers {
-                answers[number].untold = Some(untold(&error));
-            }
+        };
+        key.clear();
+        view.view.keys.write(|place| keys[place].value(row), &mut key).map_err(|error| error.in_row(row))?;
+        if let Err(error) = table.copy_row(&key, &view.sources, columns, &view.columns, row) {
+            health.failed(&error, Instant::now());
+            return Ok(ViewAnswer { untold: Some(untold(&error)), ..ViewAnswer::default() });
         }
     }
-    Ok(())
+    Ok(ViewAnswer { in_place: true, ..ViewAnswer::default() })
 }
 
 fn untold(error: &FeatureError) -> Missing {

@@ -17,6 +17,8 @@ pub struct LookupStatistics {
     pub store_keys: u64,
     /// Reads that failed or were too slow.
     pub store_failures: u64,
+    /// Remembered rows that were dropped to make room for others.
+    pub forgotten: u64,
     /// Values served, by where they came from, in the order of [`Origin::ALL`].
     pub origins: [u64; 6],
 }
@@ -28,6 +30,7 @@ pub(super) struct Counters {
     store_reads: AtomicU64,
     store_keys: AtomicU64,
     store_failures: AtomicU64,
+    forgotten: AtomicU64,
     origins: [AtomicU64; 6],
 }
 
@@ -57,6 +60,10 @@ impl Counters {
         add(&self.store_failures, usize::from(!succeeded));
     }
 
+    pub(super) fn forgotten(&self) {
+        add(&self.forgotten, 1);
+    }
+
     pub(super) fn snapshot(&self) -> LookupStatistics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         LookupStatistics {
@@ -65,6 +72,7 @@ impl Counters {
             store_reads: read(&self.store_reads),
             store_keys: read(&self.store_keys),
             store_failures: read(&self.store_failures),
+            forgotten: read(&self.forgotten),
             origins: self.origins.each_ref().map(read),
         }
     }

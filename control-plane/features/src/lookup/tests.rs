@@ -17,7 +17,8 @@ use crate::columns::Columns;
 use crate::declared::read_features;
 use crate::entity_key::{KeyParts, KeyValue};
 use crate::error::{ErrorCode, FeatureError};
-use crate::store::{OnlineStore, OpenStores, ReadFuture, StoreRead};
+use crate::store::{OnlineStore, OpenStores, ReadFuture, StoreRead, WriteRow};
+use crate::tensor_format::{InputForm, TensorFormat};
 use crate::value::Value;
 
 thread_local! {
@@ -36,6 +37,8 @@ struct GatedStore {
     /// By key: event time and temperature, in one view.
     rows: Mutex<BTreeMap<String, (i64, Option<f32>)>>,
     reads: Mutex<Vec<Vec<String>>>,
+    /// How many features each read asked for.
+    widths: Mutex<Vec<usize>>,
 }
 
 impl GatedStore {
@@ -47,6 +50,7 @@ impl GatedStore {
             broken: AtomicBool::new(false),
             rows: Mutex::new(rows),
             reads: Mutex::default(),
+            widths: Mutex::default(),
         })
     }
 
@@ -64,6 +68,7 @@ impl OnlineStore for GatedStore {
             };
             let keys: Vec<String> = read.views[0].keys.iter().map(origin).collect();
             self.reads.lock().push(keys.clone());
+            self.widths.lock().push(read.views[0].places.len());
             self.permits.acquire().await.unwrap().forget();
             if self.broken.load(Ordering::Relaxed) {
                 return Err(FeatureError::unavailable("the feature store cannot be reached", "refused by 10.0.0.7"));
@@ -203,6 +208,78 @@ async fn hot_keys_are_served_from_memory_and_outlive_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_feature_that_fills_two_inputs_is_asked_for_once() {
+    let store = GatedStore::open();
+    store.permits.add_permits(1000);
+    let text = "apiVersion: hanok.dev/v1\nkind: Entity\nmetadata: {name: origin}\nspec: {type: string}\n---\n\
+         apiVersion: hanok.dev/v1\nkind: OnlineStore\nmetadata: {name: main}\nspec: {embedded: {path: x}}\n---\n\
+         apiVersion: hanok.dev/v1\nkind: FeatureView\nmetadata: {name: weather}\n\
+         spec: {entities: [origin], store: main, owner: me, features: [{name: temperature, type: float32}]}\n---\n\
+         apiVersion: hanok.dev/v1\nkind: FeatureService\nmetadata: {name: delay}\n\
+         spec: {owner: me, features: [weather:temperature, {feature: weather:temperature, as: again}]}\n";
+    let set = read_features(text).unwrap();
+    let stores = OpenStores::default().with("main", Arc::clone(&store) as Arc<dyn OnlineStore>);
+    let lookup = Lookup::start(&set, "delay", &stores, LookupSettings::default(), now).unwrap();
+    let resolved = lookup.resolve(&request(&["JFK"])).await.unwrap();
+    for input in ["temperature", "again"] {
+        assert_eq!(resolved.input(input).unwrap().value(0).map(|value| value.to_owned()), float(54.5), "{input}");
+    }
+    assert_eq!(*store.widths.lock(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_of_no_age_remembers_only_for_last_known() {
+    let store = GatedStore::open();
+    store.permits.add_permits(1000);
+    for (fallback, expected) in [("last_known", Ok(Origin::LastKnown)), ("fail", Err(()))] {
+        let feature = format!("fallback: {fallback}");
+        let lookup = start(&store, &feature, ", cache: {maximum_age_milliseconds: 0, maximum_megabytes: 1}");
+        store.broken.store(false, Ordering::Relaxed);
+        for _ in 0..2 {
+            assert_eq!(served(&lookup, &["JFK"]).await.unwrap(), [(float(54.5), Origin::Store)]);
+        }
+        store.broken.store(true, Ordering::Relaxed);
+        let answer = served(&lookup, &["JFK"]).await.map(|rows| rows[0].1).map_err(drop);
+        assert_eq!(answer, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_does_not_fit_its_input_falls_back_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = |values: &[f32]| {
+        let values = values.iter().copied().map(Value::Float32).collect();
+        Value::List(crate::data_type::ElementType::Float32, values)
+    };
+    let text = "apiVersion: hanok.dev/v1\nkind: Entity\nmetadata: {name: origin}\nspec: {type: string}\n---\n\
+         apiVersion: hanok.dev/v1\nkind: OnlineStore\nmetadata: {name: main}\nspec: {embedded: {path: f}}\n---\n\
+         apiVersion: hanok.dev/v1\nkind: FeatureView\nmetadata: {name: weather}\nspec: {entities: [origin], store: main, \
+         owner: me, features: [{name: wind, type: list<float32>, default: [1, 2]}, {name: rain, type: float64, default: 3}]}\n\
+         ---\napiVersion: hanok.dev/v1\nkind: FeatureService\nmetadata: {name: delay}\n\
+         spec: {owner: me, features: [weather:wind, weather:rain]}\n";
+    let set = read_features(text).unwrap();
+    let stores = OpenStores::open(&set, folder.path()).unwrap();
+    let view = set.view("weather").unwrap();
+    let row = |origin: &str, wind: &[f32], rain| {
+        let mut key = Vec::new();
+        view.keys.write(|_| KeyValue::String(origin), &mut key).unwrap();
+        WriteRow { key, event_micros: 1, values: vec![Some(list(wind)), Some(Value::Float64(rain))] }
+    };
+    let rows = [row("JFK", &[5.0, 6.0], 7.0), row("EWR", &[5.0], 8.0), row("LGA", &[5.0, 6.0], 1e300)];
+    stores.writable("main").unwrap().write(view, &rows).await.unwrap();
+    let lookup = Lookup::start(&set, "delay", &stores, LookupSettings::default(), now).unwrap();
+    let mut request = request(&["JFK", "EWR", "LGA"]);
+    let form = |dims: &[i64]| InputForm::new(TensorFormat::Fp32, dims);
+    request.forms = Arc::from([form(&[2]), form(&[1])]);
+    let resolved = lookup.resolve(&request).await.unwrap();
+    let value = |column, row| resolved.column(column).unwrap().value(row).unwrap().to_owned();
+    assert_eq!([value(0, 0), value(0, 1), value(0, 2)], [list(&[5.0, 6.0]), list(&[1.0, 2.0]), list(&[5.0, 6.0])]);
+    assert_eq!([value(1, 0), value(1, 1), value(1, 2)], [7.0, 8.0, 3.0].map(Value::Float64));
+    assert_eq!(resolved.report()[0].origins, [2, 0, 0, 1, 0, 0]);
+    assert_eq!(resolved.report()[1].origins, [2, 0, 0, 1, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn ages_are_told_and_stale_values_fail_when_declared() {
     let store = GatedStore::open();
     store.permits.add_permits(1000);
@@ -221,9 +298,8 @@ async fn ages_are_told_and_stale_values_fail_when_declared() {
     assert_eq!(error.code(), ErrorCode::NotFound);
     let error = lookup.resolve(&request(&["BAD"])).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::Unsupported);
-    assert!(
-        error.to_string().ends_with("the stored value cannot be used: expected stored type `float32`, got `string`")
-    );
+    assert!(error.to_string().ends_with("the stored value cannot be used as declared"), "{error}");
+    assert_eq!(error.operator_detail(), Some("expected stored type `float32`, got `string`"));
     // One bad row does not fail those that are read with it.
     let (good, bad) = (request(&["JFK"]), request(&["BAD"]));
     let (_, good, bad) = tokio::join!(lookup.resolve(&good), lookup.resolve(&good), lookup.resolve(&bad));
@@ -281,7 +357,7 @@ async fn bad_requests_are_refused_by_code_and_read_nothing() {
         (
             request(&["JFK", &huge]),
             ErrorCode::InvalidArgument,
-            "key, row `1`: expected a key of at most `4096` bytes, got more",
+            "key `origin`, row `1`: expected at most `4096` bytes with the names and 8 bytes for each name and value, got more",
         ),
         (
             ResolveRequest::new(1).texts("origin", [b"\xff"]),

@@ -7,6 +7,7 @@
 use crate::columns::Columns;
 use crate::data_type::{ElementType, FeatureType};
 use crate::error::FeatureError;
+use crate::text_value::within_dates;
 use crate::value::push_sized;
 
 /// The field of a feature in Feast's Redis hashes: MurmurHash3 (x86, 32 bits, seed 0) of `view:feature`, little-endian.
@@ -33,7 +34,7 @@ pub(super) fn feast_time(message: &[u8]) -> Option<i64> {
             _ => {}
         }
     }
-    seconds.checked_mul(1_000_000)?.checked_add(nanos / 1000)
+    within_dates(seconds.checked_mul(1_000_000)?.checked_add(nanos / 1000)?)
 }
 
 /// Puts a serialised `feast.types.Value` into a cell. Whole numbers and floats may be wider in the column than stored.
@@ -349,6 +350,8 @@ mod tests {
         assert_eq!(feast_time(b"\x08\x05\x10\xc0\x84\x3d"), Some(5_001_000));
         assert_eq!(feast_time(b""), Some(0));
         assert_eq!(feast_time(b"\x08"), None);
+        // Milliseconds in the place of seconds.
+        assert_eq!(feast_time(b"\x08\x80\x81\xec\xa3\xbf\x27"), None);
     }
 
     proptest! {

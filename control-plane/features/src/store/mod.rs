@@ -5,9 +5,12 @@
 mod embedded;
 mod feast_sqlite;
 mod feast_value;
+mod file_identity;
+mod health;
 mod http;
 mod opening;
 mod redis;
+mod writable;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +21,9 @@ pub use feast_value::feast_field;
 pub use http::HttpStore;
 pub use opening::OpenStores;
 pub use redis::{FeastRedisStore, RedisAddress, RedisHashStore};
+pub use writable::WritableStore;
 
+pub(crate) use health::StoreHealth;
 pub(crate) use redis::KeyTemplate;
 
 use crate::byte_column::ByteColumn;
@@ -82,12 +87,38 @@ pub trait OnlineStore: Send + Sync + std::fmt::Debug {
     /// type than declared, `Internal` when its content is damaged.
     fn read<'a>(&'a self, read: &'a StoreRead) -> ReadFuture<'a>;
 
-    /// The same where the answer is in memory: in microseconds, on the caller's thread, without a future. None where it
-    /// is not; whoever gets none once need not ask again.
-    fn read_now(&self, read: &StoreRead) -> Option<Result<Vec<Columns>, FeatureError>> {
+    /// Refuses keys of a read that this store cannot tell from others; quick, because it is done where the request stands.
+    ///
+    /// # Errors
+    /// The place of the first such key in the read, and `InvalidArgument` with the join key's name.
+    fn check_keys(&self, read: &ViewRead) -> Result<(), (usize, FeatureError)> {
         let _ = read;
+        Ok(())
+    }
+
+    /// The rows of a view where they are in this process; always the same answer for one view.
+    fn memory(&self, view: &str) -> Option<&dyn MemoryTable> {
+        let _ = view;
         None
     }
+}
+
+/// Rows of one view in this process: read in microseconds, on the caller's thread, into where they are wanted.
+pub trait MemoryTable: Send + Sync + std::fmt::Debug {
+    /// Copies the features at `places` of the row of a serialised key into row `row` of the columns `targets`, which are of
+    /// their types and in their order. Leaves the cells as they are where the key has no row.
+    ///
+    /// # Errors
+    /// `Internal` when the row is damaged, `ResourceExhausted` when texts and lists do not fit into the batch. Some cells may
+    /// be copied then.
+    fn copy_row(
+        &self,
+        key: &[u8],
+        places: &[usize],
+        columns: &mut Columns,
+        targets: &[usize],
+        row: usize,
+    ) -> Result<(), FeatureError>;
 }
 
 #[cfg(test)]

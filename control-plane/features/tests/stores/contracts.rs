@@ -75,6 +75,10 @@ fn matches(pattern: &str, text: &str) -> bool {
     rest.is_empty()
 }
 
+fn key_value(json: &Json) -> KeyValue<'_> {
+    json.as_str().map_or_else(|| KeyValue::Int(json.as_i64().unwrap()), KeyValue::String)
+}
+
 async fn check(name: &str) {
     let file = root().join("control-plane/features/tests/stores/contracts").join(name);
     let fixture: Json = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
@@ -82,11 +86,13 @@ async fn check(name: &str) {
     std::fs::write(folder.path().join("token"), fixture["token"].as_str().unwrap()).unwrap();
     let port = serve(fixture["exchanges"].clone());
     let store = fixture["declared"].as_str().unwrap().replace("URL", &format!("\"http://127.0.0.1:{port}\""));
-    let set = declare(&store, &[("planes", "plane", fixture["features"].as_str().unwrap())]);
+    let entities = fixture["entities"].as_str().unwrap_or("plane");
+    let set = declare(&store, &[("planes", entities, fixture["features"].as_str().unwrap())]);
     let stores = OpenStores::open(&set, folder.path()).unwrap();
     let mut view: ViewRead = read_of(&set, "planes");
     for key in fixture["keys"].as_array().unwrap() {
-        push_key(&mut view, &[KeyValue::String(key.as_str().unwrap())]);
+        let parts = key.as_array().map_or_else(|| std::slice::from_ref(key), Vec::as_slice);
+        push_key(&mut view, &parts.iter().map(key_value).collect::<Vec<_>>());
     }
     let rows = view.keys.len();
     let answered = stores.get("main").unwrap().read(&StoreRead { views: vec![view] }).await;
@@ -115,7 +121,14 @@ async fn check(name: &str) {
 
 #[tokio::test]
 async fn adapters_keep_the_contracts_of_their_products() {
-    for name in ["hopsworks.json", "tecton.json", "sagemaker.json", "vertex.json", "feast_refuses.json"] {
+    for name in [
+        "hopsworks.json",
+        "tecton.json",
+        "sagemaker.json",
+        "vertex.json",
+        "vertex_composite.json",
+        "feast_refuses.json",
+    ] {
         check(name).await;
     }
 }

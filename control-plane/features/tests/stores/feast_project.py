@@ -176,7 +176,7 @@ def main(folder, port):
     }
     weather = pd.read_parquet(data / "weather.parquet", columns=["origin", "hour"])
     keys = [{"origin": str(row.origin), "hour": int(row.hour)} for row in weather.itertuples()]
-    keys += [{"origin": "XXX", "hour": 1}, {"origin": "JFK", "hour": 10**9}, keys[0]]
+    keys += [{"origin": "QQQ", "hour": 1}, {"origin": "JFK", "hour": 10**9}, keys[0]]
     planes = [{"tailnum": f"N{row}"} for row in range(45)]
     names = [f"weather:{name}" for name in SCALARS | LISTS]
     answers = {

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use hanok_features::{CellStatus, KeyValue, OpenStores, StoreRead, Value};
+use hanok_features::{
+    CellStatus, ErrorCode, KeyValue, Lookup, LookupSettings, OpenStores, Origin, ResolveRequest, StoreRead, Value,
+    read_features, system_clock,
+};
 
-use crate::declarations::{declare, push_key, read_of};
+use crate::declarations::{ENTITIES, declare, push_key, read_of};
 use crate::redis_server::RedisServer;
 
 #[tokio::test]
@@ -55,6 +58,67 @@ async fn keys_that_would_run_into_each_other_are_refused_alone() {
     push_key(&mut view, &[KeyValue::String("a:b"), KeyValue::Int(7)]);
     push_key(&mut view, &[KeyValue::String("JFK"), KeyValue::Int(7)]);
     let columns = opened.get("main").unwrap().read(&StoreRead { views: vec![view] }).await.unwrap().remove(0);
-    assert!(columns.fault(0, 0).unwrap().starts_with("expected a value of key `origin` without"));
+    assert!(columns.fault(0, 0).unwrap().starts_with("key `origin`: expected a value without"));
     assert_eq!(columns.column(0).unwrap().status(1), CellStatus::NotFound);
+}
+
+/// A client's mistake, whatever is declared for stored values that cannot be used: defaults would hide it.
+#[tokio::test]
+async fn keys_that_would_run_into_each_other_are_the_clients_mistake() {
+    // Nobody listens: the keys are looked at before the store.
+    let store = "redis_hash: {url: \"redis://127.0.0.1:1\", key: \"t:{origin}:{hour}\"}";
+    for feature in ["{name: wind, type: float64, default: 1.5}", "{name: wind, type: float64}"] {
+        let text = format!(
+            "{ENTITIES}---\napiVersion: hanok.dev/v1\nkind: OnlineStore\nmetadata: {{name: main}}\nspec: {{{store}}}\n---\n\
+             apiVersion: hanok.dev/v1\nkind: FeatureView\nmetadata: {{name: weather}}\n\
+             spec: {{entities: [origin, hour], store: main, owner: me, features: [{feature}]}}\n---\n\
+             apiVersion: hanok.dev/v1\nkind: FeatureService\nmetadata: {{name: delay}}\n\
+             spec: {{owner: me, features: [weather:wind]}}\n"
+        );
+        let set = read_features(&text).unwrap();
+        let stores = OpenStores::open(&set, Path::new(".")).unwrap();
+        let lookup = Lookup::start(&set, "delay", &stores, LookupSettings::default(), system_clock).unwrap();
+        let request = ResolveRequest::new(2).texts("origin", ["JFK", "x:y"]).numbers("hour", [7, 7]);
+        let error = lookup.resolve(&request).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InvalidArgument, "{error:?}");
+        assert!(error.to_string().starts_with("key `origin`, row `1`: expected a value without"), "{error}");
+        lookup.close().await;
+    }
+}
+
+#[tokio::test]
+async fn times_that_are_none_are_not_known_and_no_value_is_young_by_them() {
+    let Some(redis) = RedisServer::start(&[]) else { return };
+    let store = format!("redis_hash: {{url: \"{}\", key: \"{{tailnum}}\", event_time: at}}", redis.url());
+    let feature = "{name: seats, type: float32, fallback: missing}";
+    let text = format!(
+        "{ENTITIES}---\napiVersion: hanok.dev/v1\nkind: OnlineStore\nmetadata: {{name: main}}\nspec: {{{store}}}\n---\n\
+         apiVersion: hanok.dev/v1\nkind: FeatureView\nmetadata: {{name: planes}}\n\
+         spec: {{entities: [plane], store: main, owner: me, maximum_age_seconds: 60, features: [{feature}]}}\n---\n\
+         apiVersion: hanok.dev/v1\nkind: FeatureService\nmetadata: {{name: delay}}\n\
+         spec: {{owner: me, features: [planes:seats], deadline_milliseconds: 5000}}\n"
+    );
+    let set = read_features(&text).unwrap();
+    let stores = OpenStores::open(&set, Path::new(".")).unwrap();
+    let lookup = Lookup::start(&set, "delay", &stores, LookupSettings::default(), system_clock).unwrap();
+    let now = system_clock() / 1_000_000;
+    for (written, expected) in [
+        (Some(now.to_string()), Origin::Store),
+        (Some(format!(" {now}\t")), Origin::Store),
+        (Some((now - 61).to_string()), Origin::Missing),
+        (Some("yesterday".to_owned()), Origin::Missing),
+        (Some("2013-01-01T05:00:00".to_owned()), Origin::Missing),
+        // Milliseconds, in the place of seconds.
+        (Some(((now - 86_400) * 1000).to_string()), Origin::Missing),
+        (None, Origin::Missing),
+    ] {
+        redis.command(&[b"DEL", b"N1"]);
+        redis.command(&[b"HSET", b"N1", b"seats", b"150"]);
+        if let Some(text) = &written {
+            redis.command(&[b"HSET", b"N1", b"at", text.as_bytes()]);
+        }
+        let resolved = lookup.resolve(&ResolveRequest::new(1).texts("tailnum", ["N1"])).await.unwrap();
+        assert_eq!(resolved.origin(0, 0), expected, "{written:?}");
+    }
+    lookup.close().await;
 }

@@ -11,18 +11,18 @@ mod layout;
 mod table;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use database::{Database, NewRow};
+use database::NewRow;
 use table::Table;
 use writer::{Job, Writer};
 
-use super::{OnlineStore, ReadFuture, StoreRead};
+use super::{MemoryTable, OnlineStore, ReadFuture, StoreRead};
 use crate::columns::Columns;
 use crate::declared::FeatureView;
 use crate::error::FeatureError;
@@ -53,6 +53,7 @@ pub struct EmbeddedStore {
 
 #[derive(Debug)]
 struct Inner {
+    path: PathBuf,
     tables: Arc<[Table]>,
     jobs: Option<SyncSender<Job>>,
     writer: Option<JoinHandle<()>>,
@@ -69,25 +70,32 @@ impl Drop for Inner {
 }
 
 impl EmbeddedStore {
-    /// Opens or makes the file and loads the rows of these views. Blocks: it reads the whole file.
+    /// Loads the rows of these views. Blocks: it reads the whole file. The file is made, and opened to be written, by the
+    /// first write: who only reads needs no right to write it, and none for its folder.
     ///
-    /// Features may come and go between opens; a feature that changes its type is refused. Rows of views that are not
-    /// given stay in the file, unread.
+    /// Features may come and go between opens; a feature that changes its type is refused, and so are rows by other join keys
+    /// than the view's. Rows of views that are not given stay in the file, unread.
     ///
     /// # Errors
-    /// `Unavailable` when it cannot be opened or another process keeps writing, `Unsupported` when it was written with
-    /// other types or is no such file, `Internal` when it is damaged.
+    /// `Unavailable` when it cannot be opened, or there is no folder for it; `Unsupported` when it was written with other
+    /// types or is no such file, `Internal` when it is damaged.
     pub fn open(path: &Path, views: &[Arc<FeatureView>]) -> Result<Self, FeatureError> {
-        let database = Database::open(path, views)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            let detail = format!("{}: there is no such folder", folder.display());
+            return Err(FeatureError::unavailable("the feature store cannot be opened", detail));
+        }
         let tables: Arc<[Table]> = views.iter().map(|view| Table::new(Arc::clone(view))).collect();
-        let mut writer = Writer { database, tables: Arc::clone(&tables) };
-        writer.load()?;
+        let writer = Writer::open(path, views, Arc::clone(&tables))?;
+        if !path.exists() {
+            tracing::warn!(store = %path.display(), "a feature store has no file yet; the first `features put` makes it");
+        }
         let (jobs, receiver) = sync_channel(WAITING_WRITES);
         let writer = std::thread::Builder::new()
             .name("feature-store".to_owned())
             .spawn(move || writer.run(&receiver))
             .map_err(|error| FeatureError::unavailable("the feature store's thread cannot be started", error))?;
-        Ok(Self { inner: Arc::new(Inner { tables, jobs: Some(jobs), writer: Some(writer) }) })
+        Ok(Self { inner: Arc::new(Inner { path: path.to_owned(), tables, jobs: Some(jobs), writer: Some(writer) }) })
     }
 
     /// Writes rows of one view in one transaction; returns how many were taken. A row that is older than the stored one
@@ -109,6 +117,12 @@ impl EmbeddedStore {
             TrySendError::Disconnected(_) => closed(),
         })?;
         answered.await.map_err(|_| closed())?
+    }
+
+    /// Whether there is a file; the first write makes one. Asks the disk.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        self.inner.path.exists()
     }
 
     /// Rows of a view.
@@ -140,8 +154,8 @@ impl OnlineStore for EmbeddedStore {
         Box::pin(std::future::ready(self.read_all(read)))
     }
 
-    fn read_now(&self, read: &StoreRead) -> Option<Result<Vec<Columns>, FeatureError>> {
-        Some(self.read_all(read))
+    fn memory(&self, view: &str) -> Option<&dyn MemoryTable> {
+        Some(self.table(view).ok()?)
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use hashbrown::HashTable;
 
-use super::super::ViewRead;
+use super::super::{MemoryTable, ViewRead};
 use crate::columns::Columns;
 use crate::declared::FeatureView;
 use crate::error::FeatureError;
@@ -55,6 +55,19 @@ impl Table {
         (hash >> (64 - 7 - PART_BITS)) as usize & (PARTS - 1)
     }
 
+    /// A table of the same view without rows, to be filled beside this one.
+    pub(super) fn emptied(&self) -> Self {
+        Self { hasher: self.hasher.clone(), ..Self::new(Arc::clone(&self.view)) }
+    }
+
+    /// Takes the rows of a table made by [`Table::emptied`] in the place of its own. A reader sees those of each part before
+    /// or after.
+    pub(super) fn replace_with(&self, other: &Self) {
+        for (part, new) in self.parts.iter().zip(&other.parts) {
+            part.store(new.load_full());
+        }
+    }
+
     /// Makes rows readable; of rows with one key the last counts. For one writer at a time.
     pub(super) fn apply(&self, rows: &[KeyedRow]) {
         let mut hashed: Vec<(usize, u64, &KeyedRow)> = rows
@@ -78,20 +91,31 @@ impl Table {
         }
     }
 
+    /// Reads many rows.
     pub(super) fn read(&self, read: &ViewRead) -> Result<Columns, FeatureError> {
         let mut columns = read.empty_answer();
-        let features = self.view.features.len();
-        for (index, key) in read.keys.iter().enumerate() {
-            let hash = self.hasher.hash_one(key);
-            let Some(part) = self.parts.get(Self::part(hash)) else { continue };
-            let part = part.load();
-            let Some(entry) = part.find(hash, |entry| key_and_row(entry).0 == key) else { continue };
-            let row = RowRef::read(key_and_row(entry).1, features)?;
-            for (column, place) in read.places.iter().enumerate() {
-                row.copy_into(*place, &mut columns, column, index)?;
-            }
+        let targets: Vec<usize> = (0..read.places.len()).collect();
+        for (row, key) in read.keys.iter().enumerate() {
+            self.copy_row(key, &read.places, &mut columns, &targets, row)?;
         }
         Ok(columns)
+    }
+}
+
+impl MemoryTable for Table {
+    fn copy_row(
+        &self,
+        key: &[u8],
+        places: &[usize],
+        columns: &mut Columns,
+        targets: &[usize],
+        row: usize,
+    ) -> Result<(), FeatureError> {
+        let hash = self.hasher.hash_one(key);
+        let Some(part) = self.parts.get(Self::part(hash)) else { return Ok(()) };
+        let part = part.load();
+        let Some(entry) = part.find(hash, |entry| key_and_row(entry).0 == key) else { return Ok(()) };
+        RowRef::read(key_and_row(entry).1, self.view.features.len())?.copy_row(places, columns, targets, row)
     }
 }
 

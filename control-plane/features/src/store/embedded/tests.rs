@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::{EmbeddedStore, WriteRow};
-use crate::columns::CellStatus;
+use crate::columns::{CellStatus, Columns};
 use crate::declared::FeatureView;
 use crate::entity_key::KeyValue;
 use crate::error::ErrorCode;
@@ -20,9 +20,11 @@ fn row(view: &FeatureView, origin: &str, event_micros: i64, values: Vec<Option<V
 }
 
 fn read(store: &EmbeddedStore, view: &Arc<FeatureView>, origin: &str) -> Vec<Option<Value>> {
-    let mut one = ViewRead::new(Arc::clone(view), (0..view.features.len()).collect());
-    one.keys.push_with(|key| view.keys.write(|_| KeyValue::String(origin), key).unwrap());
-    let columns = store.read_now(&StoreRead { views: vec![one] }).unwrap().unwrap().remove(0);
+    let places: Vec<usize> = (0..view.features.len()).collect();
+    let mut key = Vec::new();
+    view.keys.write(|_| KeyValue::String(origin), &mut key).unwrap();
+    let mut columns = Columns::new(view.features.iter().map(|feature| feature.data_type).collect(), 1);
+    store.memory(&view.name).unwrap().copy_row(&key, &places, &mut columns, &places, 0).unwrap();
     (0..columns.width())
         .map(|index| columns.column(index).unwrap().value(0).map(|value: ValueRef<'_>| value.to_owned()))
         .collect()
@@ -129,13 +131,147 @@ async fn what_another_process_writes_becomes_readable() {
         1
     );
     // Without a write the row comes by itself.
-    tokio::time::timeout(std::time::Duration::from_secs(20), async {
-        while beside.rows("weather").unwrap() < 2 {
+    until(|| beside.rows("weather").unwrap() == 2).await;
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(20), async {
+        while !holds() {
             tokio::task::yield_now().await;
         }
-    })
-    .await
-    .unwrap();
+    });
+    waited.await.unwrap();
+}
+
+#[tokio::test]
+async fn another_file_in_the_place_of_the_open_one_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    let view = view(TWO);
+    let at = |value| vec![Some(Value::Float32(value)), None];
+    let put = async |origin: &str, value| {
+        let store = EmbeddedStore::open(&path, &[Arc::clone(&view)]).unwrap();
+        store.write("weather", &[row(&view, origin, 10, at(value))]).await.unwrap();
+    };
+    let server = EmbeddedStore::open(&path, &[Arc::clone(&view)]).unwrap();
+    assert!(!server.has_file(), "who only reads makes no file");
+    // The file comes, goes and comes again.
+    put("JFK", 1.0).await;
+    until(|| read(&server, &view, "JFK") == at(1.0)).await;
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    put("EWR", 2.0).await;
+    // With the row that the other file had, gone.
+    until(|| read(&server, &view, "EWR") == at(2.0) && read(&server, &view, "JFK") == [None, None]).await;
+    // A write goes into the file that is there, not into the one that was.
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    assert_eq!(server.write("weather", &[row(&view, "LGA", 10, at(3.0))]).await.unwrap(), 1);
+    let again = EmbeddedStore::open(&path, &[Arc::clone(&view)]).unwrap();
+    assert_eq!((read(&again, &view, "LGA"), read(&again, &view, "EWR")), (at(3.0), vec![None, None]));
+}
+
+#[tokio::test]
+async fn reading_waits_for_no_writer_and_needs_no_right_to_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f%3f?#");
+    let view = view(TWO);
+    let values = vec![Some(Value::Float32(1.0)), None];
+    {
+        let store = EmbeddedStore::open(&path, &[Arc::clone(&view)]).unwrap();
+        store.write("weather", &[row(&view, "JFK", 1, values.clone())]).await.unwrap();
+    }
+    {
+        let writer = rusqlite::Connection::open(&path).unwrap();
+        writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let begin = std::time::Instant::now();
+        let store = EmbeddedStore::open(&path, &[Arc::clone(&view)]).unwrap();
+        assert!(begin.elapsed() < std::time::Duration::from_secs(2), "{:?}", begin.elapsed());
+        assert_eq!(read(&store, &view, "JFK"), values);
+    }
+    // What SQLite does where nothing can be made beside the file (tests may run as root, who may write everything).
+    let unchanging = super::database::connect_unchanging(&path).unwrap();
+    let rows: i64 = unchanging.query_row("SELECT count(*) FROM rows", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 1);
+}
+
+/// A disk that can be filled; its folder goes with the test.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(folder: &std::path::Path) -> Option<Self> {
+        let mount =
+            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder).output();
+        mount.is_ok_and(|answer| answer.status.success()).then(|| Self(folder.to_owned()))
+    }
+
+    fn filler(&self) -> std::path::PathBuf {
+        self.0.join("filler")
+    }
+
+    fn fill(&self) {
+        let mut filler = std::fs::File::create(self.filler()).unwrap();
+        while std::io::Write::write(&mut filler, &[7; 512]).is_ok_and(|written| written > 0) {}
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        std::process::Command::new("umount").arg("-l").arg(&self.0).status().ok();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_read_and_written_again_when_there_is_room() {
+    let (origin, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let Some(disk) = SmallDisk::mount(folder.path()) else {
+        eprintln!("skipped: this account may not mount a small disk");
+        return;
+    };
+    let view = view(TWO);
+    let values = |number: f32| vec![Some(Value::Float32(number)), None];
+    let written = origin.path().join("f");
+    let first = EmbeddedStore::open(&written, &[Arc::clone(&view)]).unwrap();
+    first.write("weather", &[row(&view, "JFK", 1, values(1.0))]).await.unwrap();
+    let path = folder.path().join("f");
+    let log = folder.path().join("f-wal");
+    // As after a `kill -9`: its row is in the log. And as after an orderly end: there is none.
+    for with_log in [true, false] {
+        if with_log {
+            std::fs::copy(&written, &path).unwrap();
+            std::fs::copy(origin.path().join("f-wal"), &log).unwrap();
+        }
+        assert_eq!(log.exists(), with_log);
+        disk.fill();
+        let store = EmbeddedStore::open(&path, &[Arc::clone(&view)]).unwrap();
+        assert_eq!(read(&store, &view, "JFK"), values(1.0), "log: {with_log}");
+        let refused = store.write("weather", &[row(&view, "EWR", 1, values(2.0))]).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::ResourceExhausted, "{refused:?}");
+        assert!(refused.to_string().contains("no space is left; free some"), "{refused}");
+        std::fs::remove_file(disk.filler()).unwrap();
+        store.write("weather", &[row(&view, "EWR", 1, values(2.0))]).await.unwrap();
+        assert_eq!(read(&store, &view, "EWR"), values(2.0));
+        assert_eq!(read(&store, &view, "JFK"), values(1.0));
+    }
+}
+
+#[tokio::test]
+async fn rows_by_other_keys_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    let first = view(TWO);
+    {
+        let store = EmbeddedStore::open(&path, &[Arc::clone(&first)]).unwrap();
+        store.write("weather", &[row(&first, "JFK", 1, vec![None, None])]).await.unwrap();
+    }
+    let keys = crate::entity_key::KeyLayout::new(vec![("origin".to_owned(), crate::entity_key::KeyType::Int64)]);
+    let second = Arc::new(FeatureView { keys, ..FeatureView::clone(&first) });
+    let error = EmbeddedStore::open(&path, &[second]).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Unsupported);
+    let expected = "view `weather`: expected stored keys `origin int64`, got `origin string`";
+    assert!(error.to_string().starts_with(expected), "{error}");
 }
 
 #[test]

@@ -1,14 +1,21 @@
 //! The thread that owns the file: writes that wait together share one transaction and one fsync; what other processes
-//! write is looked for ten times a second.
+//! write is looked for ten times a second, and so is another file in the place of the open one.
+//!
+//! The file is opened to be read, and again to be written with the first write. A file that is removed leaves its rows in
+//! memory until another stands in its place.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use super::super::health::StoreHealth;
 use super::database::{Database, NewRow};
 use super::table::{KeyedRow, Table};
+use crate::declared::FeatureView;
 use crate::error::FeatureError;
 
 /// Most writes of one transaction.
@@ -27,12 +34,26 @@ pub(super) struct Job {
 }
 
 pub(super) struct Writer {
-    pub(super) database: Database,
-    /// In the order of the database's views.
-    pub(super) tables: Arc<[Table]>,
+    path: PathBuf,
+    views: Vec<Arc<FeatureView>>,
+    /// None while there is no file.
+    database: Option<Database>,
+    /// In the order of the views.
+    tables: Arc<[Table]>,
+    health: StoreHealth,
 }
 
 impl Writer {
+    /// A writer whose tables have the rows that the file has.
+    pub(super) fn open(path: &Path, views: &[Arc<FeatureView>], tables: Arc<[Table]>) -> Result<Self, FeatureError> {
+        let health = StoreHealth::of(&path.display().to_string());
+        let mut writer = Self { path: path.to_owned(), views: views.to_vec(), database: None, tables, health };
+        if let Some(database) = Database::open_to_read(path, views)? {
+            writer.take(database)?;
+        }
+        Ok(writer)
+    }
+
     /// Works until nobody is left to send, then closes the file.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         loop {
@@ -41,33 +62,62 @@ impl Writer {
                     let waiting = jobs.try_iter().take(WRITES_PER_TRANSACTION - 1);
                     self.write(std::iter::once(first).chain(waiting).collect());
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    if self.database.changed_by_others().unwrap_or(true) {
-                        // What could not be read is still new at the next look or write.
-                        drop(self.load());
-                    }
-                }
+                // What could not be read is still new at the next look or write.
+                Err(RecvTimeoutError::Timeout) => match self.look() {
+                    Ok(()) => self.health.answered(&[], Instant::now()),
+                    Err(error) => self.health.failed(&error, Instant::now()),
+                },
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    /// Makes everything readable that the file has and memory has not.
-    pub(super) fn load(&mut self) -> Result<(), FeatureError> {
-        loop {
-            let rows = self.database.read_new(ROWS_AT_ONCE)?;
-            if rows.is_empty() {
-                return Ok(());
+    /// Makes readable what others have written, into this file or another in its place.
+    fn look(&mut self) -> Result<(), FeatureError> {
+        match &mut self.database {
+            Some(database) if database.is_in_place() => {
+                let version = database.version()?;
+                if !database.has_read(version) {
+                    load(database, &self.tables)?;
+                    database.note_read(version);
+                }
+                Ok(())
             }
-            self.apply(rows);
+            _ => Database::open_to_read(&self.path, &self.views)?.map_or(Ok(()), |database| self.take(database)),
         }
+    }
+
+    /// Goes on with another connection. Where it has another file, the rows become those of that.
+    fn take(&mut self, mut database: Database) -> Result<(), FeatureError> {
+        let same = self.database.as_ref().is_some_and(|before| database.follows(before));
+        if same {
+            load(&mut database, &self.tables)?;
+        } else {
+            let tables: Vec<Table> = self.tables.iter().map(Table::emptied).collect();
+            load(&mut database, &tables)?;
+            self.tables.iter().zip(&tables).for_each(|(table, new)| table.replace_with(new));
+            if self.database.is_some() {
+                tracing::info!(store = %self.path.display(), "the file of a feature store was replaced; its rows are read anew");
+            }
+        }
+        self.database = Some(database);
+        Ok(())
+    }
+
+    /// The file, open to be written.
+    fn writable(&mut self) -> Result<&mut Database, FeatureError> {
+        if !self.database.as_ref().is_some_and(|database| database.is_writable() && database.is_in_place()) {
+            let database = Database::open_to_write(&self.path, &self.views)?;
+            self.take(database)?;
+        }
+        self.database.as_mut().ok_or_else(|| FeatureError::internal("the feature store cannot write", "it is not open"))
     }
 
     fn write(&mut self, jobs: Vec<Job>) {
         let (groups, answers): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|job| ((job.place, job.rows), job.answer)).unzip();
-        let written = self.database.write(&groups).map(|(counts, changed)| {
-            self.apply(changed);
+        let written = self.writable().and_then(|database| database.write(&groups)).map(|(counts, changed)| {
+            apply(&self.tables, changed);
             counts
         });
         for (index, answer) in answers.into_iter().enumerate() {
@@ -76,16 +126,27 @@ impl Writer {
             drop(answer.send(count.map_err(Clone::clone)));
         }
     }
+}
 
-    fn apply(&self, changed: Vec<(usize, KeyedRow)>) {
-        let mut by_view: Vec<Vec<KeyedRow>> = self.tables.iter().map(|_| Vec::new()).collect();
-        for (place, row) in changed {
-            if let Some(rows) = by_view.get_mut(place) {
-                rows.push(row);
-            }
+/// Makes everything readable that the file has and the tables have not.
+fn load(database: &mut Database, tables: &[Table]) -> Result<(), FeatureError> {
+    loop {
+        let rows = database.read_new(ROWS_AT_ONCE)?;
+        if rows.is_empty() {
+            return Ok(());
         }
-        for (table, rows) in self.tables.iter().zip(by_view) {
-            table.apply(&rows);
+        apply(tables, rows);
+    }
+}
+
+fn apply(tables: &[Table], changed: Vec<(usize, KeyedRow)>) {
+    let mut by_view: Vec<Vec<KeyedRow>> = tables.iter().map(|_| Vec::new()).collect();
+    for (place, row) in changed {
+        if let Some(rows) = by_view.get_mut(place) {
+            rows.push(row);
         }
+    }
+    for (table, rows) in tables.iter().zip(by_view) {
+        table.apply(&rows);
     }
 }

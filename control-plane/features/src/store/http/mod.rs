@@ -25,7 +25,7 @@ use credential::Scheme;
 use super::{OnlineStore, ReadFuture, StoreRead, ViewRead};
 use crate::columns::Columns;
 use crate::declared::{HttpDialect, HttpStoreDeclaration};
-use crate::entity_key::{KeyParts, KeyValue};
+use crate::entity_key::{KeyParts, KeyType, KeyValue};
 use crate::error::FeatureError;
 
 /// One request of a read.
@@ -134,17 +134,23 @@ fn misunderstood(detail: impl std::fmt::Display) -> FeatureError {
     FeatureError::unavailable("the feature store answers what is no answer", detail)
 }
 
-/// The values of the join keys by row, as JSON.
+/// The values of the join keys by row, as JSON and in the order of the view's entities.
 fn key_values(read: &ViewRead, rows: Range<usize>) -> Result<Vec<Vec<(String, Json)>>, FeatureError> {
     let one = |key: &[u8]| {
         let parts = KeyParts::read(key)?;
-        let json = |value: &KeyValue<'_>| match value {
-            KeyValue::String(text) => Json::from(*text),
-            KeyValue::Bytes(bytes) => Json::from(String::from_utf8_lossy(bytes)),
-            KeyValue::Int(number) => Json::from(*number),
+        let named = |(name, _): &(String, KeyType)| {
+            let place = parts.names.iter().position(|one| one == name);
+            let value = match place.and_then(|place| parts.values.get(place)) {
+                Some((_, KeyValue::String(text))) => Json::from(*text),
+                Some((_, KeyValue::Int(number))) => Json::from(*number),
+                // Views by such keys are refused when they are declared.
+                Some((_, KeyValue::Bytes(_))) | None => {
+                    return Err(FeatureError::internal("a key cannot be sent to the feature store", name));
+                }
+            };
+            Ok((name.clone(), value))
         };
-        let values = parts.names.iter().zip(&parts.values).map(|(name, (_, value))| ((*name).to_owned(), json(value)));
-        Ok(values.collect())
+        read.view.keys.names().iter().map(named).collect()
     };
     read.keys.iter().skip(rows.start).take(rows.len()).map(one).collect()
 }

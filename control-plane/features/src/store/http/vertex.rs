@@ -2,7 +2,7 @@
 //!
 //! By its documentation ("Method: featureViews.fetchFeatureValues", "FeatureViewDataKey" and "FeatureValue" of the Vertex AI
 //! REST reference), checked against a fixture of that contract, never against Google. Several join keys are the parts of a
-//! composite key, in the order of their names: the view's id columns must stand in that order. The event time is
+//! composite key, in the order of the view's `entities`: its id columns must stand in that order. The event time is
 //! `metadata.generateTime` of a value. Written down from knowledge of the product: an entity that does not exist is status
 //! 404, and a feature `feature_timestamp` has the microseconds of the row where values have no time of their own.
 

@@ -148,7 +148,7 @@ async fn connect(host: &str, port: u16, greeting: &[u8], greetings: usize) -> Re
         let answer = exchange(&mut stream, greeting, greetings).await.map_err(unreachable)?;
         for reply in replies(&answer) {
             if let Reply::Error(error) = reply {
-                return Err(FeatureError::unavailable("the feature store refuses to answer", error));
+                return Err(refused(error));
             }
         }
     }
@@ -199,7 +199,13 @@ pub(super) fn check(error: &str) -> Result<(), FeatureError> {
     if error.starts_with("WRONGTYPE") {
         return Ok(());
     }
-    Err(FeatureError::unavailable("the feature store refuses to answer", error))
+    Err(refused(error))
+}
+
+/// A refusal of the server, without the arguments that it repeats: they may be a password.
+fn refused(error: &str) -> FeatureError {
+    let told = error.split_once(", with args").map_or(error, |(told, _)| told);
+    FeatureError::unavailable("the feature store refuses to answer", told)
 }
 
 fn read_password(file: &Path) -> Result<String, FeatureError> {

@@ -29,6 +29,19 @@ impl RedisHashStore {
         Ok(Self { connections, key: key.to_owned(), event_time: event_time.map(str::to_owned) })
     }
 
+    /// The field with the time from which a row is true.
+    pub(super) fn event_time(&self) -> Option<&str> {
+        self.event_time.as_deref()
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(super) const fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
     /// The commands, how many they are, and the fault of each key that has no name in Redis.
     #[allow(clippy::type_complexity, reason = "three plain things")]
     fn ask(&self, read: &StoreRead) -> Result<(Vec<u8>, usize, Vec<Option<String>>), FeatureError> {
@@ -39,8 +52,7 @@ impl RedisHashStore {
                 let stored_key = match template.fill(&KeyParts::read(key)?) {
                     Ok(key) => key,
                     Err(name) => {
-                        let fault = format!("expected a value of key `{name}` without what separates it from the next");
-                        faults.push(Some(fault));
+                        faults.push(Some(runs_on(name).to_string()));
                         continue;
                     }
                 };
@@ -60,6 +72,19 @@ impl RedisHashStore {
 }
 
 impl OnlineStore for RedisHashStore {
+    fn check_keys(&self, read: &ViewRead) -> Result<(), (usize, FeatureError)> {
+        let template = KeyTemplate::new(&self.key, &read.view.name);
+        // A lone join key may hold what it likes.
+        if !template.has_several_keys() {
+            return Ok(());
+        }
+        for (place, key) in read.keys.iter().enumerate() {
+            let key = KeyParts::read(key).map_err(|error| (place, error))?;
+            template.fill(&key).map_err(|name| (place, runs_on(name)))?;
+        }
+        Ok(())
+    }
+
     fn read<'a>(&'a self, read: &'a StoreRead) -> ReadFuture<'a> {
         Box::pin(async move {
             let (commands, count, faults) = self.ask(read)?;
@@ -69,6 +94,12 @@ impl OnlineStore for RedisHashStore {
             read.views.iter().map(|view| take(view, timed, &mut replies, &mut faults)).collect()
         })
     }
+}
+
+/// A value that would run into the next one in the key of a hash.
+pub(super) fn runs_on(name: &str) -> FeatureError {
+    let reason = "expected a value without the text that separates it from the next in the store's key";
+    FeatureError::invalid(format!("key `{name}`"), reason)
 }
 
 fn take<'a, 'f>(
@@ -96,6 +127,7 @@ fn take<'a, 'f>(
             }
         };
         let time = if timed { fields.next().flatten() } else { None };
+        // What is no instant is no time: the value's age is not known then.
         let event = time.and_then(|text| read_instant(std::str::from_utf8(text).ok()?));
         for (column, (value, data_type)) in fields.zip(read.types.iter()).enumerate() {
             // A field that is not there was never written.

@@ -1,4 +1,4 @@
-//! Redis' wire protocol (RESP 2), as far as `HMGET`, `AUTH` and `SELECT` need it.
+//! Redis' wire protocol (RESP 2), as far as `HMGET`, `EVAL`, `AUTH` and `SELECT` need it.
 //!
 //! Replies stay where they were received: fields are slices, and nothing is allocated for a value. That is why this is
 //! not a client library: one allocation a value, as those make, costs a quarter of the throughput of rows of twenty.
@@ -94,7 +94,9 @@ pub(super) enum Reply<'a> {
     Fields(Fields<'a>),
     /// The server refuses: `CODE text`.
     Error(&'a str),
-    /// A status, a number or a single value.
+    /// A number.
+    Number(i64),
+    /// A status or a single value.
     Other,
 }
 
@@ -103,6 +105,10 @@ impl<'a> Reply<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Self {
         match (bytes.first(), line(bytes, 1)) {
             (Some(b'*'), Ok(Some((_, next)))) => Self::Fields(Fields { bytes, at: next }),
+            (Some(b':'), Ok(Some((text, _)))) => {
+                let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+                number.map_or(Self::Other, Self::Number)
+            }
             (Some(b'-'), Ok(Some((text, _)))) => Self::Error(std::str::from_utf8(text).unwrap_or("an error")),
             _ => Self::Other,
         }
@@ -146,7 +152,7 @@ mod tests {
     fn fields(bytes: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
         match Reply::read(bytes) {
             Reply::Fields(fields) => Some(fields.map(|field| field.map(<[u8]>::to_vec)).collect()),
-            Reply::Error(_) | Reply::Other => None,
+            Reply::Error(_) | Reply::Number(_) | Reply::Other => None,
         }
     }
 

@@ -13,7 +13,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
     let folder = tempfile::tempdir().unwrap();
     let set = declare(&format!("embedded: {{path: \"{}\"}}", folder.path().join("features.db").display()));
     let stores = OpenStores::open(&set, Path::new(".")).unwrap();
-    let store = stores.embedded("main").unwrap();
+    let store = stores.writable("main").unwrap();
     let begin = Instant::now();
     let rows: Vec<WriteRow> = (0..KEYS)
         .map(|number| WriteRow {
@@ -22,7 +22,7 @@ pub(crate) async fn measure() -> Vec<Figure> {
             values: (0..FEATURES).map(|feature| Some(Value::Float64(value(number, feature)))).collect(),
         })
         .collect();
-    assert_eq!(store.write("planes", &rows).await.unwrap(), KEYS);
+    assert_eq!(store.write(view(&set), &rows).await.unwrap(), KEYS);
     eprintln!("     {KEYS} rows of {FEATURES} features written durably in {:.1} s", begin.elapsed().as_secs_f64());
     let lookup = Lookup::start(&set, "delay", &stores, LookupSettings::default(), system_clock).unwrap();
     vec![

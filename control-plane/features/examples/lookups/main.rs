@@ -1,4 +1,4 @@
-//! The figures of feature lookups: `cargo run --release -p hanok-features --example figures`.
+//! The figures of feature lookups: `cargo run --release -p hanok-features --example lookups`.
 //!
 //! Prints figure, target and what was measured, a line each, and ends with 1 when one does not hold; with `--json` as JSON, a
 //! line each, which `benches/run registry` reads. Those with Redis need `redis-server` in PATH; without it they say so.
