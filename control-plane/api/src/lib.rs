@@ -10,6 +10,7 @@
 mod admin;
 mod controller;
 mod declared;
+mod inside;
 mod metrics;
 mod plan;
 mod port;
@@ -17,12 +18,13 @@ mod reconcile;
 mod settings;
 mod start;
 
-pub use admin::{AdminSettings, RunningRuntimeAdmin, RuntimeAdmin, openapi_document};
+pub use admin::{AdminSettings, RunningRuntimeAdmin, RuntimeAdmin, WebhookReceiver, WebhookRefusal, openapi_document};
 pub use declared::{
     API_VERSION, BanditReward, BanditSpec, Declared, DeclaredSet, ExperimentMetricSpec, ExperimentSpec,
-    LARGEST_DECLARATION_BYTES, LabelRule, MOST_DOCUMENTS, MetricSource, Percent, Problem, ResourceKind, RolloutSpec,
-    ShadowCompare, ShadowSpec, Spec, StartRule, StepSpec, TrafficArm, TrafficSpec, read_declarations,
+    LARGEST_DECLARATION_BYTES, LabelRule, MOST_DOCUMENTS, MetricSource, Percent, Problem, ProblemKind, ResourceKind,
+    RolloutSpec, ShadowCompare, ShadowSpec, Spec, StartRule, StepSpec, TrafficArm, TrafficSpec, read_declarations,
 };
+pub use inside::{CallError, ControlCalls, RolloutStanding, TrafficStanding};
 pub use plan::{Action, ArmMemory, Difference, MemoryEstimate, Plan, ResourceChange, differences};
 pub use port::{
     Comparisons, DrainRequest, ExampleTensor, HealthRecord, MOST_EXAMPLES, ModelFacts, PortError, PortFuture,

@@ -88,12 +88,15 @@ impl MetricsBoard {
         family("hanok_control_served_refused_total", "counter", help, one(view.served_refused));
         if let Some(declared) = declared {
             let in_step = u64::from(declared.state == DeclaredState::InStep);
-            let help = "Whether what is declared elsewhere is in force.";
+            let help = "Whether what is declared elsewhere was in force at the last look.";
             family("hanok_declared_in_step", "gauge", help, one(in_step));
-            let help = "Resources that differ from what is declared elsewhere.";
+            let help = "Resources that differed from what is declared elsewhere at the last look.";
             family("hanok_declared_differences", "gauge", help, one(declared.differences as u64));
             let help = "Problems of what is declared elsewhere.";
             family("hanok_declared_problems", "gauge", help, one(declared.problems.len() as u64));
+            let help = "When what is declared elsewhere was last read, since the Unix epoch; 0: never.";
+            let read_at = declared.read_at_millis / 1_000;
+            family("hanok_declared_last_read_timestamp_seconds", "gauge", help, one(read_at));
         }
         text
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hanok_registry::Registry;
 use hanok_state::Retention;
 
-use crate::admin::AdminSettings;
+use crate::admin::{AdminSettings, WebhookReceiver};
 use crate::reconcile::DeclaredPlace;
 
 /// Tells the time in milliseconds since the Unix epoch.
@@ -48,6 +48,8 @@ pub fn system_clock() -> Clock {
 pub struct ControlSettings {
     /// The admin port.
     pub admin: AdminSettings,
+    /// Takes webhooks on the admin port, if any are expected.
+    pub webhooks: Option<Arc<dyn WebhookReceiver>>,
     /// Time between two looks at the runtimes. A verdict takes effect at most one of these, a commit and the runtime's
     /// answer after the record that decided it.
     pub tick: Duration,
@@ -73,6 +75,7 @@ impl Default for ControlSettings {
     fn default() -> Self {
         Self {
             admin: AdminSettings::default(),
+            webhooks: None,
             tick: Duration::from_millis(50),
             checkpoint: Duration::from_secs(1),
             patience: Duration::from_millis(50),

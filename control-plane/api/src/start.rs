@@ -9,8 +9,9 @@ use hanok_state::StateStore;
 use thiserror::Error;
 use tokio::runtime::Handle;
 
-use crate::admin::{AdminServer, Offer};
+use crate::admin::{AdminServer, ControlOffer, Offer};
 use crate::controller::{ControlThread, Controller};
+use crate::inside::ControlCalls;
 use crate::metrics::MetricsBoard;
 use crate::port::RuntimePort;
 use crate::reconcile::DeclaredThread;
@@ -60,6 +61,7 @@ pub struct RunningControlPlane {
     server: AdminServer,
     declared: Option<DeclaredThread>,
     thread: ControlThread,
+    store: StateStore,
     metrics: Arc<MetricsBoard>,
 }
 
@@ -79,16 +81,23 @@ impl ControlPlane {
         check(&settings, &runtimes)?;
         let server = AdminServer::bind(&settings.admin).await?;
         let metrics = Arc::new(MetricsBoard::default());
-        let (clock, registry, declared) =
-            (settings.clock.clone(), settings.registry.clone(), settings.declared.clone());
+        let (clock, webhooks) = (settings.clock.clone(), settings.webhooks.clone());
+        let (registry, declared) = (settings.registry.clone(), settings.declared.clone());
         let controller = Controller::load(settings, runtimes.clone(), store.clone(), Arc::clone(&metrics)).await?;
         let thread = ControlThread::start(controller, &Handle::current())?;
         let declared = declared
             .map(|settings| DeclaredThread::start(settings, thread.handle(), clock.clone(), &Handle::current()));
         let declared = declared.transpose()?;
-        let handle = declared.as_ref().map(DeclaredThread::handle);
-        let offer = Offer::control_plane(thread.handle(), store, runtimes, registry, handle, clock);
-        Ok(RunningControlPlane { server: server.serve(offer), declared, thread, metrics })
+        let offer = ControlOffer {
+            handle: thread.handle(),
+            store: store.clone(),
+            runtimes,
+            registry,
+            declared: declared.as_ref().map(DeclaredThread::handle),
+            clock,
+        };
+        let server = server.serve(Offer::control_plane(offer, webhooks));
+        Ok(RunningControlPlane { server, declared, thread, store, metrics })
     }
 }
 
@@ -112,6 +121,12 @@ impl RunningControlPlane {
         let board = Arc::clone(&self.metrics);
         let declared = self.declared.as_ref().map(DeclaredThread::handle);
         Arc::new(move || board.render(declared.as_ref().map(|declared| declared.status()).as_deref()))
+    }
+
+    /// For others in this process.
+    #[must_use]
+    pub fn calls(&self) -> ControlCalls {
+        ControlCalls::new(self.thread.handle(), self.store.clone())
     }
 
     /// Looks at the runtimes now, whatever the time, and returns when everything that follows is durable and offered to

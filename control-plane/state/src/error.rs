@@ -210,7 +210,7 @@ impl fmt::Display for EngineFailure {
                     "the state store was written by a newer version: expected layout {known} or older, found {found}"
                 );
             }
-            Self::DiskFull => "no space is left for the state store",
+            Self::DiskFull => "no space is left for the state store; free some on its disk",
             Self::Unreachable => "the state store cannot be reached at the moment",
             Self::OutcomeUnknown => "the state store failed while committing; the change may or may not have happened",
             Self::UnsafeServer => "the database server's settings do not keep what it acknowledges",

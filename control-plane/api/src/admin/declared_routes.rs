@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::problem::Problem;
 use super::request::{AdminRequest, Answer};
 use super::routes::{ControlOffer, not_offered};
-use crate::controller::View;
+use crate::controller::{Compared, View};
 use crate::plan::estimate;
 use crate::port::ModelFacts;
 use crate::reconcile::DeclaredHandle;
@@ -22,14 +22,16 @@ fn offered(control: &ControlOffer) -> Result<&DeclaredHandle, Problem> {
     control.declared.as_ref().ok_or_else(|| not_offered("place of declarations"))
 }
 
-/// What the last look gave, and the drift as it is now.
+/// What the last look gave, the drift as it is now, and the state that this makes.
 pub(super) async fn status(control: &ControlOffer, request: &AdminRequest) -> Result<Answer, Problem> {
     request.only_parameters(&[])?;
     let status = offered(control)?.status();
-    let mut answer = json!(*status);
-    let drift = match &status.resources {
-        Some(resources) => drift(control, resources.to_vec()).await?,
-        None => Value::Null,
+    let (mut answer, drift) = match &status.resources {
+        Some(resources) => {
+            let compared = control.handle.compare(&status.place, resources.to_vec()).await?;
+            (json!(status.with_differences(compared.changes.len())), drift(control, compared).await?)
+        }
+        None => (json!(*status), Value::Null),
     };
     if let Some(members) = answer.as_object_mut() {
         members.insert("drift".to_owned(), drift);
@@ -38,8 +40,7 @@ pub(super) async fn status(control: &ControlOffer, request: &AdminRequest) -> Re
 }
 
 /// Resources that differ, what nobody declared there, runtimes that go by another table, and versions that are not there.
-async fn drift(control: &ControlOffer, resources: Vec<crate::declared::Declared>) -> Result<Value, Problem> {
-    let compared = control.handle.compare(resources).await?;
+async fn drift(control: &ControlOffer, compared: Compared) -> Result<Value, Problem> {
     let seen = control.handle.view(View::Status).await?;
     let runtimes = seen["runtimes"].as_array().cloned().unwrap_or_default();
     let stray: Vec<Value> = runtimes.into_iter().filter(|runtime| runtime["in_step"] != true).collect();

@@ -135,6 +135,7 @@ fn read(operation: RegistryOperation, request: &AdminRequest) -> Result<Call, Pr
 fn change(operation: RegistryOperation, request: &AdminRequest, actor: Actor) -> Result<Call, Problem> {
     let known: &[&str] = if operation == Do::RemoveAlias { &["expected"] } else { &[] };
     request.only_parameters(known)?;
+    request.no_revision("say where an alias or a stage must be with `expected`")?;
     let model = request.place(0).to_owned();
     Ok(match operation {
         Do::SetStage => {

@@ -135,6 +135,15 @@ impl AdminRequest {
         }
     }
 
+    /// Refuses conditions on a revision where nothing has one: a condition that nobody looks at must not seem to hold.
+    pub(super) fn no_revision(&self, instead: &str) -> Result<(), Problem> {
+        let conditions = [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_UNMODIFIED_SINCE];
+        match conditions.into_iter().find(|name| self.headers.contains_key(name)) {
+            None => Ok(()),
+            Some(name) => Err(Problem::bad_request(format!("{name}: there is no revision here; {instead}"))),
+        }
+    }
+
     /// The value of `Idempotency-Key`: 1 to 128 printable ASCII characters.
     pub(super) fn idempotency_key(&self) -> Result<Option<String>, Problem> {
         let Some(value) = self.headers.get("idempotency-key") else { return Ok(None) };

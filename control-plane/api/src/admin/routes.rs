@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 use super::problem::Problem;
 use super::registry_routes::{self, RegistryOperation};
 use super::request::{AdminRequest, Answer};
+use super::webhook_routes::{self, WebhookReceiver};
 use super::{control_routes, declared_routes, journal_routes, openapi, outcome_routes, runtime_routes, shadow_routes};
 use crate::controller::ControlHandle;
 use crate::port::RuntimePort;
@@ -21,33 +22,27 @@ use crate::settings::Clock;
 pub(crate) struct Offer {
     pub(super) control: Option<ControlOffer>,
     pub(super) runtime: Option<Arc<dyn RuntimePort>>,
+    pub(super) webhooks: Option<Arc<dyn WebhookReceiver>>,
 }
 
 /// The control plane behind a server.
 #[derive(Clone, Debug)]
 pub(crate) struct ControlOffer {
-    pub(super) handle: ControlHandle,
-    pub(super) store: StateStore,
-    pub(super) runtimes: Vec<Arc<dyn RuntimePort>>,
-    pub(super) registry: Option<Arc<Registry>>,
-    pub(super) declared: Option<DeclaredHandle>,
-    pub(super) clock: Clock,
+    pub(crate) handle: ControlHandle,
+    pub(crate) store: StateStore,
+    pub(crate) runtimes: Vec<Arc<dyn RuntimePort>>,
+    pub(crate) registry: Option<Arc<Registry>>,
+    pub(crate) declared: Option<DeclaredHandle>,
+    pub(crate) clock: Clock,
 }
 
 impl Offer {
-    pub(crate) fn control_plane(
-        handle: ControlHandle,
-        store: StateStore,
-        runtimes: Vec<Arc<dyn RuntimePort>>,
-        registry: Option<Arc<Registry>>,
-        declared: Option<DeclaredHandle>,
-        clock: Clock,
-    ) -> Self {
-        Self { control: Some(ControlOffer { handle, store, runtimes, registry, declared, clock }), runtime: None }
+    pub(crate) fn control_plane(control: ControlOffer, webhooks: Option<Arc<dyn WebhookReceiver>>) -> Self {
+        Self { control: Some(control), runtime: None, webhooks }
     }
 
     pub(crate) fn runtime(runtime: Arc<dyn RuntimePort>) -> Self {
-        Self { control: None, runtime: Some(runtime) }
+        Self { control: None, runtime: Some(runtime), webhooks: None }
     }
 }
 
@@ -82,6 +77,7 @@ pub(super) enum Operation {
     SyncDeclared,
     GetStatus,
     GetOpenApi,
+    ReceiveWebhook,
     GetRuntimeTable,
     PutRuntimeTable,
     RuntimeKillSwitch,
@@ -109,7 +105,7 @@ use Operation as Do;
 use RegistryOperation as Ask;
 
 /// Every route.
-pub(super) const ROUTES: [Route; 50] = [
+pub(super) const ROUTES: [Route; 51] = [
     route(Method::POST, "/v1/apply", Do::Apply, "Plans and applies declared resources"),
     route(Method::GET, "/v1/resources", Do::ListResources, "Lists declared resources"),
     route(Method::GET, "/v1/resources/{kind}", Do::ListResourcesOfKind, "Lists declared resources of a kind"),
@@ -203,6 +199,7 @@ pub(super) const ROUTES: [Route; 50] = [
     ),
     route(Method::GET, "/v1/status", Do::GetStatus, "Gives the state of the control plane and its runtimes"),
     route(Method::GET, "/v1/openapi.json", Do::GetOpenApi, "Gives this document"),
+    route(Method::POST, "/v1/webhooks/{sender}", Do::ReceiveWebhook, "Takes a signed webhook; needs no token"),
     route(Method::GET, "/v1/runtime/table", Do::GetRuntimeTable, "Gives the table that this runtime goes by"),
     route(Method::PUT, "/v1/runtime/table", Do::PutRuntimeTable, "Puts a table in force by compare-and-set"),
     route(Method::POST, "/v1/runtime/kill-switch", Do::RuntimeKillSwitch, "Restores this runtime's last good table"),
@@ -285,6 +282,15 @@ pub(super) async fn dispatch(offer: &Offer, operation: Operation, request: &Admi
         Do::GetOpenApi => {
             request.only_parameters(&[])?;
             Ok(Answer::json(&openapi::openapi_document()))
+        }
+        Do::ReceiveWebhook => {
+            request.only_parameters(&[])?;
+            let receiver = offer.webhooks.as_deref().ok_or_else(|| not_offered("receiver of webhooks"))?;
+            webhook_routes::receive(
+                receiver,
+                request,
+                offer.control.as_ref().and_then(|control| control.declared.as_ref()),
+            )
         }
         Do::GetRuntimeTable
         | Do::PutRuntimeTable

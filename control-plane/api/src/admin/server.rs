@@ -20,6 +20,7 @@ use super::request::{AdminRequest, Answer};
 use super::routes::{Offer, dispatch, find};
 use super::settings::AdminSettings;
 use super::token::{Gate, Refusal, SHORTEST_TOKEN};
+use super::webhook_routes;
 use crate::port::RuntimePort;
 use crate::start::StartError;
 
@@ -210,11 +211,15 @@ type Refused = (Problem, Vec<http::Method>);
 async fn handle(desk: &Desk, request: Request<Incoming>) -> Result<Answer, Refused> {
     let plain = |problem: Problem| (problem, Vec::new());
     let (head, body) = request.into_parts();
-    desk.gate.admit(&head.headers).map_err(|refusal| plain(not_admitted(refusal)))?;
+    let signed = head.method == http::Method::POST && head.uri.path().starts_with(webhook_routes::PREFIX);
+    if !signed {
+        desk.gate.admit(&head.headers).map_err(|refusal| plain(not_admitted(refusal)))?;
+    }
+    let largest_body = if signed { desk.largest_body.min(webhook_routes::LARGEST_BODY) } else { desk.largest_body };
     let (operation, places) = find(&head.method, head.uri.path())?;
-    let body = Limited::new(body, desk.largest_body).collect().await.map_err(|error| {
+    let body = Limited::new(body, largest_body).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() {
-            let detail = format!("expected a body of at most `{}` bytes", desk.largest_body);
+            let detail = format!("expected a body of at most `{largest_body}` bytes");
             return plain(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail, "send less at once"));
         }
         plain(Problem::bad_request("the body ended early"))

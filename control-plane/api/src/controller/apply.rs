@@ -12,13 +12,13 @@ use super::judge::{Beginning, Judge, JudgeKey, StoredBody, machine_kind};
 use super::load::set_at;
 use super::reconciling::RECORD;
 use super::state::{Controller, DECLARED, overlays};
-use crate::declared::{Declared, DeclaredSet, Problem, ResourceKind, Spec};
+use crate::declared::{Declared, DeclaredSet, Problem, ProblemKind, ResourceKey, ResourceKind, Spec};
 use crate::plan::{Action, Plan, StoredTable, derive};
 use crate::port::ModelFacts;
 use crate::reconcile::{DeclaredOrigin, DeclaredRecord};
 
 /// Most resources that may change at once: with their machines and records they fit one transaction.
-const MOST_CHANGES: usize = 300;
+pub(crate) const MOST_CHANGES: usize = 300;
 
 /// What is to be in force.
 #[derive(Clone, Debug)]
@@ -65,8 +65,17 @@ struct Staged {
     begun: Vec<Judge>,
     /// Judges that go, with the versions of their machines.
     gone: Vec<(JudgeKey, MachineVersion)>,
-    /// The record of the place of declarations, and the version of the one before.
-    record: Option<(DeclaredRecord, MachineVersion)>,
+    /// The record of the place of declarations, where it is not what it was.
+    record: Option<RecordStep>,
+}
+
+/// A new record of the place of declarations.
+struct RecordStep {
+    record: DeclaredRecord,
+    /// Version of the one before.
+    expected: MachineVersion,
+    /// What was in force and becomes the place's own: from now on the place may remove it.
+    adopted: Vec<ResourceKey>,
 }
 
 impl Controller {
@@ -104,7 +113,7 @@ impl Controller {
     }
 
     async fn stage(&mut self, request: &ApplyRequest) -> Result<Staged, ControlError> {
-        let mut before = None;
+        let mut before = (None, MachineVersion::NONE);
         let (set, resources) = match &request.source {
             ApplySource::Declared { resources, prune } => {
                 let given = DeclaredSet::new(resources.iter().cloned());
@@ -119,8 +128,8 @@ impl Controller {
                                   `hanok declared sync` ends that";
                     return Err(ControlError::Refused(reason.to_owned()));
                 }
-                before = self.declared_record().await?;
-                let owned = before.as_ref().map(|(record, _)| record.owned.clone()).unwrap_or_default();
+                before = self.declared_record(&reconciliation.origin.place).await?;
+                let owned = before.0.as_ref().map(|record| record.owned.clone()).unwrap_or_default();
                 let given = DeclaredSet::new(reconciliation.resources.iter().cloned());
                 (self.declared.set.reconciled(&given, &owned), reconciliation.resources.as_slice())
             }
@@ -137,7 +146,7 @@ impl Controller {
             Plan::new(self.declared.revision, (&self.declared.set, &set), (&self.traffic, &self.traffic), &[]);
         if unchanged.changes.len() > MOST_CHANGES {
             return Err(ControlError::Refused(format!(
-                "expected at most `{MOST_CHANGES}` resources to change at once, got `{}`",
+                "expected at most `{MOST_CHANGES}` resources to change at once, got `{}`: make the change in several steps",
                 unchanged.changes.len()
             )));
         }
@@ -179,8 +188,13 @@ impl Controller {
     ) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut add = |kind: ResourceKind, name: &str, path: &str, message: String| {
-            let resource = Some(format!("{kind}/{name}"));
-            problems.push(Problem { document: document(kind, name), resource, path: path.to_owned(), message });
+            problems.push(Problem {
+                document: document(kind, name),
+                resource: Some(format!("{kind}/{name}")),
+                path: path.to_owned(),
+                message,
+                kind: ProblemKind::UnderWay,
+            });
         };
         for change in &plan.changes {
             let key = (change.kind, change.name.clone());
@@ -261,18 +275,20 @@ impl Controller {
         &self,
         reconciliation: &Reconciliation,
         plan: &Plan,
-        before: Option<(DeclaredRecord, MachineVersion)>,
-    ) -> Option<(DeclaredRecord, MachineVersion)> {
+        (before, expected): (Option<DeclaredRecord>, MachineVersion),
+    ) -> Option<RecordStep> {
         let record = DeclaredRecord {
             origin: reconciliation.origin.clone(),
             owned: DeclaredSet::new(reconciliation.resources.iter().cloned()).keys(),
             revision: self.declared.revision.0 + u64::from(!plan.changes.is_empty()),
         };
-        match before {
-            Some((known, _)) if known == record => None,
-            Some((_, version)) => Some((record, version)),
-            None => Some((record, MachineVersion::NONE)),
+        if before.as_ref() == Some(&record) {
+            return None;
         }
+        let was_owned = |key: &ResourceKey| before.as_ref().is_some_and(|before| before.owned.contains(key));
+        let in_force = |key: &ResourceKey| self.declared.set.get(key.0, &key.1).is_some();
+        let adopted = record.owned.iter().filter(|key| in_force(key) && !was_owned(key)).cloned().collect();
+        Some(RecordStep { record, expected, adopted })
     }
 
     fn changed_in_after(&self, plan: &Plan) -> BTreeMap<JudgeKey, u64> {
@@ -366,7 +382,7 @@ impl Controller {
                 self.timestamp(),
             ));
         }
-        if let Some((record, expected)) = &staged.record {
+        if let Some(RecordStep { record, expected, adopted }) = &staged.record {
             let (kind, name) = RECORD;
             transaction.machines.push(MachineWrite {
                 kind: kind.to_owned(),
@@ -374,6 +390,9 @@ impl Controller {
                 expected: *expected,
                 state: serde_json::to_value(record).ok(),
             });
+            if !adopted.is_empty() {
+                transaction.events.push(events::adopted(expected.0 + 1, record, adopted, self.timestamp()));
+            }
         }
         for judge in &staged.begun {
             transaction.machines.push(MachineWrite {

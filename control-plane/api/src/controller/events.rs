@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::apply::Reconciliation;
 use super::judge::Judge;
+use crate::declared::ResourceKey;
 use crate::port::HealthRecord;
+use crate::reconcile::DeclaredRecord;
 
 /// Resources were applied or restored.
 pub(super) fn applied(
@@ -29,6 +31,19 @@ pub(super) fn applied(
         subject: Some(format!("revision {revision}")),
         time: now,
         data: Some(data),
+    }
+}
+
+/// Resources that were in force became a place's own, with the `number`th record of what was taken.
+pub(super) fn adopted(number: u64, record: &DeclaredRecord, adopted: &[ResourceKey], now: Timestamp) -> CloudEvent {
+    let adopted = adopted.iter().map(|(kind, name)| json!({ "kind": kind, "name": name })).collect::<Vec<Value>>();
+    CloudEvent {
+        id: format!("adopted/{number}"),
+        source: "/hanok/declared".to_owned(),
+        event_type: "io.hanok.declared.adopted".to_owned(),
+        subject: record.origin.commit.as_ref().map(|commit| commit.id.clone()),
+        time: now,
+        data: Some(json!({ "origin": record.origin, "revision": record.revision, "adopted": adopted })),
     }
 }
 

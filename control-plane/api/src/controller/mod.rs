@@ -23,7 +23,7 @@ mod unit_segment;
 mod verdicts;
 mod views;
 
-pub(crate) use apply::{ApplyRequest, ApplySource, Reconciliation};
+pub(crate) use apply::{ApplyRequest, ApplySource, MOST_CHANGES, Reconciliation};
 pub(crate) use error::ControlError;
 pub(crate) use reconciling::Compared;
 pub(crate) use state::Controller;

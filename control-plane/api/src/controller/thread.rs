@@ -32,7 +32,8 @@ enum Call {
     KillSwitch(String, Reply<Value>),
     Order(String, RolloutCommand, String, Reply<Value>),
     View(View, Reply<Value>),
-    Compare(Vec<Declared>, Reply<Compared>),
+    Compare(String, Vec<Declared>, Reply<Compared>),
+    Taken(String, Reply<Option<Vec<Declared>>>),
     Note(Box<CloudEvent>, Reply<()>),
     Tick(Reply<()>),
     Stop(Reply<()>),
@@ -81,8 +82,12 @@ impl ControlHandle {
         self.call(|reply| Call::View(view, reply)).await
     }
 
-    pub(crate) async fn compare(&self, resources: Vec<Declared>) -> Result<Compared, ControlError> {
-        self.call(|reply| Call::Compare(resources, reply)).await
+    pub(crate) async fn compare(&self, place: &str, resources: Vec<Declared>) -> Result<Compared, ControlError> {
+        self.call(|reply| Call::Compare(place.to_owned(), resources, reply)).await
+    }
+
+    pub(crate) async fn taken(&self, place: &str) -> Result<Option<Vec<Declared>>, ControlError> {
+        self.call(|reply| Call::Taken(place.to_owned(), reply)).await
     }
 
     pub(crate) async fn note(&self, event: CloudEvent) -> Result<(), ControlError> {
@@ -147,7 +152,10 @@ async fn run(mut controller: Controller, mut waiting: mpsc::Receiver<Call>) {
                 drop(reply.send(controller.order(&name, order, &author).await));
             }
             Some(Call::View(view, reply)) => drop(reply.send(controller.view(view).await)),
-            Some(Call::Compare(resources, reply)) => drop(reply.send(controller.compare(resources).await)),
+            Some(Call::Compare(place, resources, reply)) => {
+                drop(reply.send(controller.compare(&place, resources).await));
+            }
+            Some(Call::Taken(place, reply)) => drop(reply.send(controller.taken(&place).await)),
             Some(Call::Note(event, reply)) => drop(reply.send(controller.note(*event).await)),
             Some(Call::Tick(reply)) => {
                 controller.tick().await;

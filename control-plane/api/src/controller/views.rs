@@ -17,6 +17,8 @@ use crate::metrics::{JudgeMetrics, MetricsView, RuntimeMetrics};
 pub(crate) enum View {
     Status,
     Traffic,
+    /// The place of declarations that a resource is kept in, if it is.
+    KeptIn(ResourceKind, String),
     Rollouts,
     Rollout(String),
     /// As text, or as JSON.
@@ -37,6 +39,7 @@ impl Controller {
                 "table": self.traffic.table,
                 "comparisons": self.traffic.comparisons,
             })),
+            View::KeptIn(kind, name) => Ok(json!(self.kept_in(kind, name).await?)),
             View::Rollouts => {
                 let rollouts = self.judges.values().filter(|judge| judge.kind() == ResourceKind::Rollout);
                 Ok(json!({ "rollouts": rollouts.map(|judge| self.rollout(judge, false)).collect::<Vec<_>>() }))

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::judges::{BanditSpec, ExperimentSpec, RolloutSpec};
 use super::pruned_reading::{Fault, read};
-use super::{Declared, Problem, ResourceKind, Spec, TrafficSpec};
+use super::unique_json::UniqueJson;
+use super::{Declared, Problem, ProblemKind, ResourceKind, Spec, TrafficSpec};
 
 /// The `apiVersion` of every resource.
 pub const API_VERSION: &str = "hanok.dev/v1";
@@ -49,13 +50,13 @@ pub fn read_declarations(text: &str, is_json: bool) -> Result<Vec<Declared>, Vec
 pub(crate) fn read_documents(text: &str, is_json: bool) -> Result<Vec<(usize, Declared)>, Vec<Problem>> {
     if text.len() > LARGEST_DECLARATION_BYTES {
         let message = format!("expected at most `{LARGEST_DECLARATION_BYTES}` bytes, got `{}`", text.len());
-        return Err(vec![whole(None, message)]);
+        return Err(vec![whole(None, message, ProblemKind::TooLarge)]);
     }
     let documents =
         if is_json { json_documents(text) } else { yaml_documents(text) }.map_err(|problem| vec![problem])?;
     if documents.len() > MOST_DOCUMENTS {
         let message = format!("expected at most `{MOST_DOCUMENTS}` documents, got `{}`", documents.len());
-        return Err(vec![whole(None, message)]);
+        return Err(vec![whole(None, message, ProblemKind::TooLarge)]);
     }
     let mut declared: Vec<(usize, Declared)> = Vec::new();
     let mut problems = Vec::new();
@@ -74,6 +75,7 @@ pub(crate) fn read_documents(text: &str, is_json: bool) -> Result<Vec<(usize, De
                         resource: Some(format!("{}/{}", resource.spec.kind(), resource.name)),
                         path: "metadata.name".to_owned(),
                         message: format!("expected a name of its own, document {first} has `{}` too", resource.name),
+                        kind: ProblemKind::NameTaken,
                     });
                 }
                 declared.push((index, resource));
@@ -84,15 +86,15 @@ pub(crate) fn read_documents(text: &str, is_json: bool) -> Result<Vec<(usize, De
     if problems.is_empty() { Ok(declared) } else { Err(problems) }
 }
 
-fn whole(document: Option<usize>, message: String) -> Problem {
-    Problem { document, resource: None, path: String::new(), message }
+fn whole(document: Option<usize>, message: String, kind: ProblemKind) -> Problem {
+    Problem { document, resource: None, path: String::new(), message, kind }
 }
 
 fn json_documents(text: &str) -> Result<Vec<Value>, Problem> {
     match serde_json::from_str(text) {
-        Ok(Value::Array(documents)) => Ok(documents),
-        Ok(document) => Ok(vec![document]),
-        Err(error) => Err(whole(None, format!("expected JSON: {error}"))),
+        Ok(UniqueJson(Value::Array(documents))) => Ok(documents),
+        Ok(UniqueJson(document)) => Ok(vec![document]),
+        Err(error) => Err(whole(None, format!("expected JSON: {error}"), ProblemKind::Text)),
     }
 }
 
@@ -102,7 +104,7 @@ fn yaml_documents(text: &str) -> Result<Vec<Value>, Problem> {
             // The reader draws the place in the text; its first line says where and what.
             let drawn = error.to_string();
             let first = drawn.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            whole(None, format!("expected YAML: {first}"))
+            whole(None, format!("expected YAML: {first}"), ProblemKind::Text)
         })
         .map(|documents| {
             let listed = |document| match document {
@@ -116,28 +118,36 @@ fn yaml_documents(text: &str) -> Result<Vec<Value>, Problem> {
 /// Reads one document.
 pub(crate) fn parse_resource(value: Value, document: Option<usize>) -> Result<Declared, Vec<Problem>> {
     if depth_exceeds(&value, DEEPEST) {
-        return Err(vec![whole(document, format!("expected at most `{DEEPEST}` levels of nesting"))]);
+        let message = format!("expected at most `{DEEPEST}` levels of nesting");
+        return Err(vec![whole(document, message, ProblemKind::Value)]);
     }
     let resource =
         value.get("kind").and_then(Value::as_str).zip(value.pointer("/metadata/name").and_then(Value::as_str));
     let resource = resource.map(|(kind, name)| format!("{}/{}", clipped(kind), clipped(name)));
-    let told = |(path, message): Fault| Problem { document, resource: resource.clone(), path, message };
-    let envelope: Envelope =
-        read(value, "").map_err(|faults| faults.into_iter().map(&told).collect::<Vec<Problem>>())?;
+    let told =
+        |Fault { path, message, kind }: Fault| Problem { document, resource: resource.clone(), path, message, kind };
+    let foreign = |path: &str, message: String| Fault { path: path.to_owned(), message, kind: ProblemKind::Foreign };
+    let envelope: Envelope = read(value, "").map_err(|faults| {
+        let outer = |fault: Fault| match fault.kind {
+            ProblemKind::Value => Fault { kind: ProblemKind::Foreign, ..fault },
+            _ => fault,
+        };
+        faults.into_iter().map(outer).map(&told).collect::<Vec<Problem>>()
+    })?;
     let mut faults: Vec<Fault> = Vec::new();
     if envelope.api_version != API_VERSION {
         let message = format!("expected `{API_VERSION}`, got `{}`", clipped(&envelope.api_version));
-        faults.push(("apiVersion".to_owned(), message));
+        faults.push(foreign("apiVersion", message));
     }
-    if let Some(fault) = name_fault(&envelope.metadata.name) {
-        faults.push(("metadata.name".to_owned(), fault));
+    if let Some(message) = name_fault(&envelope.metadata.name) {
+        faults.push(Fault { path: "metadata.name".to_owned(), message, kind: ProblemKind::Value });
     }
     let spec = match envelope.kind.parse::<ResourceKind>() {
         Ok(kind) => read_spec(kind, envelope.spec),
         Err(()) => {
             let kinds: Vec<&str> = ResourceKind::ALL.iter().map(|kind| kind.as_str()).collect();
             let message = format!("expected one of `{}`, got `{}`", kinds.join("`, `"), clipped(&envelope.kind));
-            Err(vec![("kind".to_owned(), message)])
+            Err(vec![foreign("kind", message)])
         }
     };
     match spec {

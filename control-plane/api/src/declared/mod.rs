@@ -11,6 +11,7 @@ mod pruned_reading;
 mod references;
 mod set;
 mod traffic;
+mod unique_json;
 
 pub use documents::{API_VERSION, LARGEST_DECLARATION_BYTES, MOST_DOCUMENTS, read_declarations};
 pub use judges::{
@@ -18,9 +19,10 @@ pub use judges::{
     StepSpec,
 };
 pub use percent::Percent;
-pub use problem::Problem;
+pub use problem::{Problem, ProblemKind};
 pub(crate) use set::ResourceKey;
 pub use set::{Declared, DeclaredSet, ResourceKind, Spec};
 pub use traffic::{ShadowCompare, ShadowSpec, TrafficArm, TrafficSpec};
+pub(crate) use unique_json::UniqueJson;
 
 pub(crate) use documents::{parse_resource, read_documents};

@@ -4,6 +4,30 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// What sort of fault it is: what helps against it depends on that, never on the words of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProblemKind {
+    /// A value that is not as expected, by itself or beside others.
+    #[default]
+    Value,
+    /// A field that does not exist.
+    UnknownField,
+    /// A field that is not there.
+    MissingField,
+    /// A document of another kind or version, or of another program.
+    Foreign,
+    /// A kind and name that another document has.
+    NameTaken,
+    /// A text that is no YAML or JSON.
+    Text,
+    /// A text that is larger than is taken.
+    TooLarge,
+    /// More resources than are taken.
+    TooMany,
+    /// A change that has to wait for a rollout.
+    UnderWay,
+}
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
@@ -17,6 +41,9 @@ pub struct Problem {
     pub path: String,
     /// What: lower case, expected before found, values in backticks.
     pub message: String,
+    /// What sort of fault it is.
+    #[serde(skip)]
+    pub kind: ProblemKind,
 }
 
 impl fmt::Display for Problem {

@@ -8,11 +8,18 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
+use super::ProblemKind;
+
 /// Most faults that are looked for in one document.
 const MOST_FAULTS: usize = 64;
 
-/// A fault: where, and what.
-pub(super) type Fault = (String, String);
+/// A fault: where, what, and of what sort.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) path: String,
+    pub(super) message: String,
+    pub(super) kind: ProblemKind,
+}
 
 /// One step into a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,15 +41,16 @@ pub(super) fn read<T: DeserializeOwned>(mut value: Value, prefix: &str) -> Resul
         };
         let message = error.inner().to_string();
         let mut place = keys(error.path());
-        let missing = message.starts_with("missing field");
-        if let Some(name) = quoted(&message).filter(|_| message.starts_with("unknown field")) {
+        let kind = kind(&message);
+        let missing = kind == ProblemKind::MissingField;
+        if let Some(name) = quoted(&message).filter(|_| kind == ProblemKind::UnknownField) {
             // The path of an unknown member ends at its parent or at itself, by how it was read.
             if place.last() != Some(&Key::Member(name.clone())) {
                 place.push(Key::Member(name));
             }
         }
         if !(missing && pruned.contains(&place)) && faults.len() < MOST_FAULTS {
-            faults.push((path_text(prefix, &place), message));
+            faults.push(Fault { path: path_text(prefix, &place), message, kind });
         }
         let Some(last) = place.pop() else { return Err(faults) };
         if !remove(&mut value, &place, &last) {
@@ -64,6 +72,17 @@ fn keys(path: &Path) -> Vec<Key> {
             Segment::Unknown => None,
         })
         .collect()
+}
+
+/// What sort of fault serde tells of: it tells in words alone, which begin so.
+fn kind(message: &str) -> ProblemKind {
+    if message.starts_with("missing field") {
+        ProblemKind::MissingField
+    } else if message.starts_with("unknown field") {
+        ProblemKind::UnknownField
+    } else {
+        ProblemKind::Value
+    }
 }
 
 /// What stands in the first backticks.
@@ -136,11 +155,11 @@ mod tests {
     fn every_fault_is_told_once() {
         let value = json!({ "count": 300, "extra": 1, "inner": [{ "name": "a", "other": 2 }, {}, { "name": 5 }] });
         let faults = read::<Outer>(value, "spec").unwrap_err();
-        let places: Vec<&str> = faults.iter().map(|(path, _)| path.as_str()).collect();
+        let places: Vec<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
         assert!(places.contains(&"spec.count"), "{faults:?}");
         assert!(places.contains(&"spec.extra"), "{faults:?}");
         assert!(places.contains(&"spec.inner[0].other"), "{faults:?}");
-        assert!(faults.iter().any(|(_, message)| message.contains("missing field `name`")), "{faults:?}");
+        assert!(faults.iter().any(|fault| fault.message.contains("missing field `name`")), "{faults:?}");
         assert_eq!(faults.len(), 5, "{faults:?}");
     }
 

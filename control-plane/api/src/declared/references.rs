@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use hanok_routing::TrafficTable;
 
 use super::judges::{BanditSpec, ExperimentSpec, RolloutSpec};
-use super::{DeclaredSet, Problem, ResourceKind, ShadowCompare, Spec, TrafficSpec};
+use super::{DeclaredSet, Problem, ProblemKind, ResourceKind, ShadowCompare, Spec, TrafficSpec};
 
 impl DeclaredSet {
     /// Everything that is wrong with the set as a whole; empty when it holds together. `document` finds the document of a
@@ -42,7 +42,8 @@ struct Findings<'a> {
 impl Findings<'_> {
     fn add(&mut self, kind: ResourceKind, name: &str, path: String, message: String) {
         let document = (self.document)(kind, name);
-        self.found.push(Problem { document, resource: Some(format!("{kind}/{name}")), path, message });
+        let (resource, kind) = (Some(format!("{kind}/{name}")), ProblemKind::Value);
+        self.found.push(Problem { document, resource, path, message, kind });
     }
 }
 

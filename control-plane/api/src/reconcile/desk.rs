@@ -9,13 +9,13 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::decision::{Cause, Comparison, Decision, Refusal, SETTLE_MILLIS, Seen, Why, Wishes, decide, is_settled};
-use super::folder::read_folder;
+use super::folder_source::FolderSource;
 use super::git::GitSource;
 use super::place::DeclaredPlace;
 use super::reading::{DeclaredProblem, Reading, check_snapshot};
 use super::record::DeclaredOrigin;
 use super::snapshot::{LookFailure, Snapshot};
-use super::status::{DeclaredState, DeclaredStatus, ReadFacts, StatusBoard};
+use super::status::{DeclaredState, DeclaredStatus, ReadFacts, SET_BACK_BY_ORDER, StatusBoard};
 use crate::controller::{ApplyRequest, ApplySource, Compared, ControlError, ControlHandle, Reconciliation};
 use crate::settings::{Clock, DeclaredSettings};
 
@@ -25,7 +25,7 @@ const MOST_NOTED: usize = 20;
 /// How the place is read.
 #[derive(Debug)]
 enum Source {
-    Folder(std::path::PathBuf),
+    Folder(FolderSource),
     Git(Box<GitSource>),
 }
 
@@ -55,7 +55,7 @@ impl Desk {
         board: Arc<StatusBoard>,
     ) -> Self {
         let source = match &settings.place {
-            DeclaredPlace::Folder(path) => Source::Folder(path.clone()),
+            DeclaredPlace::Folder(path) => Source::Folder(FolderSource::new(path.clone())),
             DeclaredPlace::Git(branch) => Source::Git(Box::new(GitSource::new(branch.clone(), &settings.beside))),
         };
         let status = DeclaredStatus {
@@ -71,30 +71,32 @@ impl Desk {
     /// Looks once, and says when to look again.
     pub(super) async fn look(&mut self, ordered_by: Option<String>) -> Duration {
         let looked = match &mut self.source {
-            Source::Folder(path) => read_folder(path),
+            Source::Folder(source) => source.look().await,
             Source::Git(source) => source.look().await,
         };
         self.status.looked_at = Some(self.timestamp().to_string());
         let pause = match looked {
             Ok(snapshot) => self.consider(&snapshot, ordered_by).await,
-            Err(failure) => self.unreadable(failure),
+            Err(failure) => self.unreadable(failure).await,
         };
         self.board.show(self.status.clone());
         pause
     }
 
-    fn unreadable(&mut self, failure: LookFailure) -> Duration {
+    async fn unreadable(&mut self, failure: LookFailure) -> Duration {
         if self.status.failure.as_ref() != Some(&failure) {
             tracing::warn!(place = %self.settings.place, reason = %failure.message, remedy = %failure.remedy,
                 "the place of declarations cannot be read; what is in force stays");
         }
         self.stand(DeclaredState::Unreachable, Some(failure.message.clone()));
         self.status.failure = Some(failure);
+        self.compare_known().await;
         self.conclude(decide(self.now(), &Seen::Unreachable, None, self.wishes(false)), None)
     }
 
     async fn consider(&mut self, snapshot: &Snapshot, ordered_by: Option<String>) -> Duration {
         self.status.failure = None;
+        self.status.read_at_millis = self.clock.now_millis();
         let now = self.now();
         let settled = match &self.source {
             // A commit is whole; so is what somebody says is.
@@ -118,12 +120,13 @@ impl Desk {
         self.status.read = Some(ReadFacts {
             digest: snapshot.digest.clone(),
             commit: snapshot.commit.clone(),
-            files: snapshot.files.len(),
+            files: snapshot.files().len(),
             resources: resources.as_ref().map(|resources| resources.len()),
         });
         let Some(resources) = resources else {
             let problems = read.as_ref().err().cloned().unwrap_or_default();
             self.broken(snapshot, problems).await;
+            self.compare_known().await;
             return self.conclude(decide(now, &Seen::Broken, None, self.wishes(ordered_by.is_some())), None);
         };
         self.status.resources = Some(Arc::clone(&resources));
@@ -144,7 +147,7 @@ impl Desk {
         ordered_by: Option<String>,
     ) -> Duration {
         let origin = self.origin(snapshot);
-        let compared = match self.control.compare(resources.to_vec()).await {
+        let compared = match self.control.compare(&self.status.place, resources.to_vec()).await {
             Ok(compared) => compared,
             Err(error) => return self.failed(snapshot, &error).await,
         };
@@ -175,7 +178,7 @@ impl Desk {
                 tracing::info!(place = %self.settings.place, revision, commit, cause, "what is declared is in force");
                 self.refusal = None;
                 // What is in force now is asked again, not assumed.
-                match self.control.compare(resources.to_vec()).await {
+                match self.control.compare(&self.status.place, resources.to_vec()).await {
                     Ok(compared) => {
                         self.compared(&compared);
                         let seen = Seen::Whole(comparison(&compared, &origin));
@@ -208,8 +211,7 @@ impl Desk {
                 poll
             }
             Decision::Leave(Why::DriftOnlyTold) => {
-                let reason = "resources were changed by hand; `hanok declared sync` sets them back";
-                self.stand(DeclaredState::Drifted, Some(reason.to_owned()));
+                self.stand(DeclaredState::Drifted, Some(SET_BACK_BY_ORDER.to_owned()));
                 poll
             }
             Decision::Leave(Why::NotActing) => {
@@ -234,16 +236,22 @@ impl Desk {
         self.refusal = Some((snapshot.digest.clone(), refusal));
         match (error, &self.known) {
             (ControlError::Problems(faults), Some((_, Ok(reading)))) => {
-                let problems = faults.iter().map(|fault| reading.located(snapshot, fault)).collect();
+                let problems = reading.located(snapshot, faults);
                 let reason = "the declaration cannot be put in force now; what was in force stays".to_owned();
                 self.refused(snapshot, DeclaredState::Refused, reason, problems).await;
             }
             (ControlError::NotLeader { holder }, _) => {
                 self.stand(DeclaredState::Standby, Some(format!("another replica acts: `{holder}`")));
             }
+            (ControlError::Refused(reason), _) => {
+                self.refused(snapshot, DeclaredState::Refused, reason.clone(), Vec::new()).await;
+            }
             _ => {
-                tracing::warn!(%error, "what is declared could not be put in force; it is tried again");
-                self.stand(DeclaredState::Refused, Some(error.to_string()));
+                let reason = error.to_string();
+                if self.status.reason.as_ref() != Some(&reason) {
+                    tracing::warn!(reason, "what is declared could not be put in force; it is tried again");
+                }
+                self.stand(DeclaredState::Refused, Some(reason));
             }
         }
         let again = decide_again(refusal, self.now());
@@ -258,7 +266,8 @@ impl Desk {
         reason: String,
         problems: Vec<DeclaredProblem>,
     ) {
-        let news = self.status.problems != problems || self.status.state != state;
+        let same_reason = self.status.reason.as_ref() == Some(&reason);
+        let news = self.status.problems != problems || self.status.state != state || !same_reason;
         self.stand(state, Some(reason.clone()));
         self.status.problems = problems;
         if !news {
@@ -296,8 +305,31 @@ impl Desk {
         self.status.in_force.clone_from(&compared.record);
     }
 
+    /// Where nothing valid can be read, what was last valid is compared: after a start, what is on record.
+    async fn compare_known(&mut self) {
+        let place = &self.status.place;
+        let comparing = async {
+            let known = match &self.status.resources {
+                Some(known) => Arc::clone(known),
+                None => Arc::new(self.control.taken(place).await?.unwrap_or_default()),
+            };
+            let compared = self.control.compare(place, known.to_vec()).await?;
+            Ok::<_, ControlError>((known, compared))
+        };
+        match comparing.await {
+            Ok((known, compared)) => {
+                // Of a place from which nothing was ever taken there is nothing to differ from.
+                if compared.record.is_some() {
+                    self.compared(&compared);
+                    self.status.resources = Some(known);
+                }
+            }
+            Err(error) => tracing::debug!(%error, "what is in force could not be compared"),
+        }
+    }
+
     fn origin(&self, snapshot: &Snapshot) -> DeclaredOrigin {
-        let (place, digest) = (self.settings.place.to_string(), snapshot.digest.clone());
+        let (place, digest) = (self.status.place.clone(), snapshot.digest.clone());
         DeclaredOrigin { place, digest, commit: snapshot.commit.clone() }
     }
 

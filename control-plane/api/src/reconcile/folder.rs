@@ -1,19 +1,27 @@
 //! Reads a folder of declarations. Symbolic links are followed, as configuration that is mounted into a container needs.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
-use super::snapshot::{DEEPEST, LookFailure, MOST_BYTES, MOST_FILES, Snapshot, SourceFile, is_declaration};
+use super::snapshot::{
+    Content, DEEPEST, LookFailure, MOST_BYTES, MOST_FILES, Snapshot, SourceFile, Unfit, is_declaration,
+};
+
+const NO_FILE: &str = "expected a regular file, got a pipe or a device";
 
 /// Reads every declaration below `root`. Blocks on the disk.
 pub(crate) fn read_folder(root: &Path) -> Result<Snapshot, LookFailure> {
+    Ok(Snapshot::new(content(root)?, None))
+}
+
+fn content(root: &Path) -> Result<Content, LookFailure> {
     let mut files = Vec::new();
     let mut bytes = 0_u64;
     let mut open = vec![(root.to_owned(), String::new(), 0_usize)];
     while let Some((folder, prefix, depth)) = open.pop() {
         if depth > DEEPEST {
-            return Err(LookFailure::too_much("levels of folders", DEEPEST as u64, depth as u64));
+            return Ok(Err(Unfit::too_much("levels of folders", DEEPEST as u64, depth as u64)));
         }
         let entries = fs::read_dir(&folder).map_err(|error| unreadable(&prefix, &error))?;
         for entry in entries {
@@ -26,21 +34,34 @@ pub(crate) fn read_folder(root: &Path) -> Result<Snapshot, LookFailure> {
             if path.is_dir() {
                 open.push((path, format!("{below}/"), depth + 1));
             } else if is_declaration(&below) {
-                let size = fs::metadata(&path).map_err(|error| unreadable(&below, &error))?.len();
-                bytes = bytes.saturating_add(size);
+                let text = read_file(&path, MOST_BYTES - bytes).map_err(|error| unreadable(&below, &error))?;
+                let Some(text) = text else {
+                    return Ok(Err(Unfit::file(&below, NO_FILE, "put the file itself there")));
+                };
+                bytes += text.len() as u64;
                 if bytes > MOST_BYTES {
-                    return Err(LookFailure::too_much("bytes of declarations", MOST_BYTES, bytes));
+                    return Ok(Err(Unfit::too_much("bytes of declarations", MOST_BYTES, bytes)));
                 }
-                let text = fs::read(&path).map_err(|error| unreadable(&below, &error))?;
-                let text = String::from_utf8(text).map_err(|_| LookFailure::not_text(&below))?;
+                let Ok(text) = String::from_utf8(text) else { return Ok(Err(Unfit::not_text(&below))) };
                 files.push(SourceFile { path: below, text });
                 if files.len() > MOST_FILES {
-                    return Err(LookFailure::too_much("files", MOST_FILES as u64, files.len() as u64));
+                    return Ok(Err(Unfit::too_much("files", MOST_FILES as u64, files.len() as u64)));
                 }
             }
         }
     }
-    Ok(Snapshot::new(files, None))
+    Ok(Ok(files))
+}
+
+/// The content of a file, or one byte more than `most` of it; none where it is no regular file: a pipe would never end, a device
+/// may never.
+fn read_file(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+    if !fs::metadata(path)?.is_file() {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    fs::File::open(path)?.take(most + 1).read_to_end(&mut text)?;
+    Ok(Some(text))
 }
 
 fn unreadable(path: &str, error: &io::Error) -> LookFailure {
@@ -70,17 +91,22 @@ mod tests {
         }
         std::os::unix::fs::symlink("../b.yaml", folder.path().join("a/z.yaml")).unwrap();
         let found = read_folder(folder.path()).unwrap();
-        let paths: Vec<&str> = found.files.iter().map(|file| file.path.as_str()).collect();
+        let paths: Vec<&str> = found.files().iter().map(|file| file.path.as_str()).collect();
         assert_eq!(paths, ["a/x.yml", "a/y.json", "a/z.yaml", "b.yaml"]);
         assert_eq!(found, read_folder(folder.path()).unwrap());
         write("a/z2.yaml", b"b");
         let more = read_folder(folder.path()).unwrap();
         assert_ne!(found.digest, more.digest);
         write("bad.yaml", b"\xff");
-        assert!(read_folder(folder.path()).unwrap_err().message.contains("bad.yaml"));
+        let unfit = || read_folder(folder.path()).unwrap().content.unwrap_err();
+        assert_eq!(unfit(), Unfit::not_text("bad.yaml"));
         assert!(read_folder(&folder.path().join("none")).is_err());
-        std::os::unix::fs::symlink(".", folder.path().join("loop")).unwrap();
         fs::remove_file(folder.path().join("bad.yaml")).unwrap();
-        assert!(read_folder(folder.path()).unwrap_err().message.contains("levels"));
+        let device = folder.path().join("device.yaml");
+        std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
+        assert_eq!((unfit().file.as_deref(), unfit().message.as_str()), (Some("device.yaml"), NO_FILE));
+        fs::remove_file(device).unwrap();
+        std::os::unix::fs::symlink(".", folder.path().join("loop")).unwrap();
+        assert!(unfit().message.contains("levels"), "{:?}", unfit());
     }
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::snapshot::LookFailure;
@@ -14,6 +14,12 @@ use super::snapshot::LookFailure;
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Most bytes that git may say of what went wrong.
 const MOST_ERROR_BYTES: u64 = 64 << 10;
+/// Every way in which git and ssh ask a person, answered with no. An empty `GIT_ASKPASS` is none, and comes before
+/// `core.askPass` and `SSH_ASKPASS`.
+const ASKS_NOBODY: [(&str, &str); 4] =
+    [("GIT_TERMINAL_PROMPT", "0"), ("GIT_ASKPASS", ""), ("SSH_ASKPASS_REQUIRE", "never"), ("GCM_INTERACTIVE", "never")];
+/// The ssh that asks nobody either.
+const QUIET_SSH: &str = "core.sshCommand=ssh -oBatchMode=yes";
 /// Protocols that a repository may be reached by; git has others that run programs.
 const PROTOCOLS: &str = "https:http:ssh:file";
 
@@ -29,10 +35,25 @@ const FOREIGN: [&str; 7] = [
 ];
 
 /// Runs git in one folder. The operator's own git settings and credentials count: it is the operator who names the URL.
+/// They do not for asking somebody.
 #[derive(Debug)]
 pub(super) struct Git {
     folder: PathBuf,
+    /// An ssh of the operator's own is taken as it is.
+    own_ssh: bool,
 }
+
+/// What of git's standard output is kept.
+#[derive(Clone, Copy)]
+enum Output<'a> {
+    /// All of it, up to so many bytes.
+    All(u64),
+    /// Of the parts that end in this byte those that are wanted, up to so many bytes of them.
+    Parts(u8, Wanted<'a>, u64),
+}
+
+/// Whether a part of git's standard output is wanted.
+type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Sync);
 
 /// Ends git's process group when it is dropped: git leaves its transports running.
 struct Group(Child, Option<Pid>);
@@ -47,21 +68,51 @@ impl Drop for Group {
 }
 
 impl Git {
-    pub(super) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+    /// git in `folder`; asks git itself whether the operator has set an ssh of their own. `GIT_SSH_COMMAND` comes first in
+    /// any case.
+    pub(super) async fn new(folder: &Path) -> Result<Self, LookFailure> {
+        let mut git = Self { folder: folder.to_owned(), own_ssh: true };
+        let configured = git.run(&["config", "--default", "", "--get", "core.sshCommand"], Vec::new(), 1 << 16).await?;
+        git.own_ssh = !configured.trim_ascii().is_empty();
+        Ok(git)
+    }
+
+    /// The same in another folder.
+    pub(super) fn within(&self, folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), ..*self }
     }
 
     /// What `git ARGUMENTS` writes when it gets `input`, at most `most` bytes of it.
     pub(super) async fn run(&self, arguments: &[&str], input: Vec<u8>, most: u64) -> Result<Vec<u8>, LookFailure> {
+        self.finished(arguments, input, Output::All(most)).await
+    }
+
+    /// Of the parts that `git ARGUMENTS` writes, each ended by `end`, the wanted ones: however many there are, at most `most`
+    /// bytes are kept.
+    pub(super) async fn parts(
+        &self,
+        arguments: &[&str],
+        end: u8,
+        wanted: Wanted<'_>,
+        most: u64,
+    ) -> Result<Vec<u8>, LookFailure> {
+        self.finished(arguments, Vec::new(), Output::Parts(end, wanted, most)).await
+    }
+
+    async fn finished(&self, arguments: &[&str], input: Vec<u8>, output: Output<'_>) -> Result<Vec<u8>, LookFailure> {
         let mut command = Command::new("git");
+        if !self.own_ssh {
+            command.args(["-c", QUIET_SSH]);
+        }
         command
             .args(["-c", "http.followRedirects=false", "-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=30"])
             .args(["-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", "-c", "fetch.recurseSubmodules=false"])
             .args(arguments)
             .current_dir(&self.folder)
-            .env("GIT_TERMINAL_PROMPT", "0")
+            .envs(ASKS_NOBODY)
             .env("GIT_ALLOW_PROTOCOL", PROTOCOLS)
             .env("GIT_OPTIONAL_LOCKS", "0")
+            .env("GIT_LITERAL_PATHSPECS", "1")
             .env("LC_ALL", "C")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -79,7 +130,7 @@ impl Git {
         })?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let mut running = Group(child, group);
-        let done = tokio::time::timeout(DEADLINE, finish(&mut running.0, input, most)).await.map_err(|_| {
+        let done = tokio::time::timeout(DEADLINE, finish(&mut running.0, input, output)).await.map_err(|_| {
             LookFailure::new(
                 format!("git did not finish within `{}` seconds", DEADLINE.as_secs()),
                 "see that the repository can be reached from here",
@@ -91,7 +142,7 @@ impl Git {
     }
 }
 
-async fn finish(child: &mut Child, input: Vec<u8>, most: u64) -> Result<Vec<u8>, LookFailure> {
+async fn finish(child: &mut Child, input: Vec<u8>, output: Output<'_>) -> Result<Vec<u8>, LookFailure> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let feeding = async move {
         if let Some(mut stdin) = stdin {
@@ -99,13 +150,22 @@ async fn finish(child: &mut Child, input: Vec<u8>, most: u64) -> Result<Vec<u8>,
             stdin.write_all(&input).await.ok();
         }
     };
-    let ((), output, errors, status) =
-        tokio::join!(feeding, bounded(stdout, most), bounded(stderr, MOST_ERROR_BYTES), child.wait());
+    let (Output::All(most) | Output::Parts(_, _, most)) = output;
+    let kept = async {
+        match output {
+            Output::All(most) => bounded(stdout, most).await,
+            Output::Parts(end, wanted, most) => parts(stdout, end, wanted, most).await,
+        }
+    };
+    let ((), output, errors, status) = tokio::join!(feeding, kept, bounded(stderr, MOST_ERROR_BYTES), child.wait());
     let status = status.map_err(|error| LookFailure::new(format!("git's end was not seen: {error}"), "try again"))?;
     if !status.success() {
         return Err(explained(&String::from_utf8_lossy(&errors.unwrap_or_default())));
     }
-    output.ok_or_else(|| LookFailure::too_much("bytes from git", most, most.saturating_add(1)))
+    output.ok_or_else(|| {
+        let message = format!("expected at most `{most}` bytes from git, got more");
+        LookFailure::new(message, "name a narrower folder behind the `:`")
+    })
 }
 
 /// Everything that comes, or `None` when it is more than `most` bytes; the rest is thrown away, so that git does not wait.
@@ -116,6 +176,29 @@ async fn bounded(stream: Option<impl AsyncRead + Unpin>, most: u64) -> Option<Ve
     (&mut stream).take(most + 1).read_to_end(&mut bytes).await.ok();
     tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
     (bytes.len() as u64 <= most).then_some(bytes)
+}
+
+/// The wanted ones of the parts that end in `end`, or `None` when they are more than `most` bytes.
+async fn parts(stream: Option<impl AsyncRead + Unpin>, end: u8, wanted: Wanted<'_>, most: u64) -> Option<Vec<u8>> {
+    let mut stream = BufReader::new(stream?);
+    let mut kept = Vec::new();
+    loop {
+        let begin = kept.len();
+        // A pipe that breaks ends the text; the exit status decides.
+        let read = (&mut stream).take(most + 1).read_until(end, &mut kept).await.unwrap_or(0);
+        if read == 0 {
+            return Some(kept);
+        }
+        let part = kept.get(begin..).unwrap_or_default();
+        let keep = wanted(String::from_utf8_lossy(part).trim_end_matches(char::from(end)));
+        if !keep {
+            kept.truncate(begin);
+        }
+        if kept.len() as u64 > most {
+            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
+            return None;
+        }
+    }
 }
 
 /// git's last words, with what helps.

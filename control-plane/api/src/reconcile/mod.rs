@@ -10,6 +10,7 @@
 mod decision;
 mod desk;
 mod folder;
+mod folder_source;
 mod git;
 mod git_command;
 mod located;
@@ -45,5 +46,5 @@ pub enum FolderFault {
 pub fn check_declared_folder(folder: &Path) -> Result<(usize, usize), FolderFault> {
     let snapshot = folder::read_folder(folder).map_err(FolderFault::Unreadable)?;
     let reading = reading::check_snapshot(&snapshot).map_err(FolderFault::Problems)?;
-    Ok((snapshot.files.len(), reading.resources.len()))
+    Ok((snapshot.files().len(), reading.resources.len()))
 }

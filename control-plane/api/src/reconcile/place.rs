@@ -1,10 +1,11 @@
 //! Where declarations are kept: a folder of this machine, or a folder of a Git branch.
 //!
 //! `git+https://HOST/PATH#BRANCH:FOLDER`, as references to models are written; `git+` may be left out. Nothing here may look
-//! like an option of `git`, and a URL holds no password: command lines are read by others.
+//! like an option of `git`, and a URL holds no password, user or query: command lines and logs are read by others. What is
+//! refused is not repeated for the same reason.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{PathBuf, absolute};
 use std::str::FromStr;
 
 /// Where declarations are kept.
@@ -14,6 +15,18 @@ pub enum DeclaredPlace {
     Folder(PathBuf),
     /// A folder of a branch.
     Git(GitBranch),
+}
+
+impl DeclaredPlace {
+    /// The same place by the one name that it has wherever this process was started: what a place owns goes by its name.
+    #[must_use]
+    pub fn absolute(self) -> Self {
+        match self {
+            // Where the working directory is gone, the name as it was given is the best there is.
+            Self::Folder(path) => Self::Folder(absolute(&path).unwrap_or(path).components().collect()),
+            Self::Git(branch) => Self::Git(branch),
+        }
+    }
 }
 
 /// A folder of a branch of a Git repository.
@@ -69,8 +82,8 @@ impl FromStr for DeclaredPlace {
             Some((scheme, rest)) if ["https", "http", "ssh", "file"].contains(&scheme) => {
                 parse_git(scheme, rest).map(Self::Git)
             }
-            Some((scheme, _)) => {
-                Err(format!("expected a folder, or a Git URL over https, ssh, http or file; got scheme `{scheme}`"))
+            Some(_) => {
+                Err("expected a folder, or a Git URL over https, ssh, http or file; got another scheme".to_owned())
             }
             None if bare.is_some() => {
                 Err("expected git+https://HOST/PATH, or the same over ssh, http or file".to_owned())
@@ -90,6 +103,9 @@ fn parse_git(scheme: &str, rest: &str) -> Result<GitBranch, String> {
     if authority.split_once('@').is_some_and(|(user, _)| user.contains(':') || scheme != "ssh") {
         return Err("expected no user or password in the URL; git's own credentials are used".to_owned());
     }
+    if rest.contains('?') {
+        return Err("expected no query in the URL: it is shown to others; git's own credentials are used".to_owned());
+    }
     let odd = |character: char| character.is_control() || character.is_whitespace();
     if rest.contains(odd)
         || authority.rsplit('@').any(|part| part.starts_with('-'))
@@ -101,7 +117,7 @@ fn parse_git(scheme: &str, rest: &str) -> Result<GitBranch, String> {
     let branch = (!branch.is_empty()).then(|| check_branch(branch)).transpose()?;
     let folder = folder.trim_matches('/');
     if folder.split('/').any(|part| part == ".." || part == "." || (part.is_empty() && !folder.is_empty())) {
-        return Err(format!("expected a plain folder of the repository, got `{folder}`"));
+        return Err("expected a plain folder of the repository behind the `:`".to_owned());
     }
     Ok(GitBranch {
         url: format!("{scheme}://{place}"),
@@ -119,7 +135,7 @@ fn check_branch(name: &str) -> Result<String, String> {
         || name.contains(marks)
         || name.split('/').any(|part| part.is_empty() || part.starts_with('.') || part.ends_with(".lock"))
         || ["..", "@{"].iter().any(|mark| name.contains(mark));
-    if refused { Err(format!("expected the name of a branch, got `{name}`")) } else { Ok(name.to_owned()) }
+    if refused { Err("expected the name of a branch behind the `#`".to_owned()) } else { Ok(name.to_owned()) }
 }
 
 #[cfg(test)]
@@ -148,6 +164,10 @@ mod tests {
             assert_eq!((git.url(), git.branch(), git.folder()), (url, branch, folder), "{text}");
             assert_eq!(place(&DeclaredPlace::Git(git.clone()).to_string()), Ok(DeclaredPlace::Git(git)), "{text}");
         }
+        let here = std::env::current_dir().unwrap().join("a/b");
+        for text in ["a/b", "./a//b/", here.to_str().unwrap()] {
+            assert_eq!(place(text).unwrap().absolute().to_string(), here.to_str().unwrap(), "{text}");
+        }
         for bad in [
             "",
             "ext::sh -c x",
@@ -157,6 +177,11 @@ mod tests {
             "https:///p",
             "https://user:secret@h/p",
             "https://token@h/p",
+            "https://h/p?private_token=secret",
+            "https://h/p?private_token=secret#main:hanok",
+            "https://h/p#main?private_token=secret",
+            "https://h/p#main:../secret",
+            "secret://h/p",
             "ssh://git:secret@h/p",
             "ssh://-oProxyCommand=x/p",
             "ssh://git@-oProxyCommand=x/p",
@@ -172,6 +197,7 @@ mod tests {
             let refused = place(bad);
             // Without a scheme it is the name of a folder, however odd.
             assert!(refused.is_err() || !bad.contains("://") && !bad.starts_with("git+"), "{bad}: {refused:?}");
+            assert!(!refused.is_err_and(|reason| reason.contains("secret")), "{bad}");
         }
     }
 }

@@ -31,26 +31,72 @@ pub(crate) struct Commit {
     pub(crate) subject: String,
 }
 
+/// Why what a place holds can be no declaration, although it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unfit {
+    /// The file below the place that is the reason, where it is one.
+    pub(crate) file: Option<String>,
+    /// What is wrong: lower case, expected before found.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) remedy: &'static str,
+}
+
+/// Files of a place, or why there are none to be had.
+pub(crate) type Content = Result<Vec<SourceFile>, Unfit>;
+
 /// What a place held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
-    /// By path.
-    pub(crate) files: Vec<SourceFile>,
+    /// Files by path.
+    pub(crate) content: Content,
     /// `None`: not from Git.
     pub(crate) commit: Option<Commit>,
     pub(crate) digest: String,
 }
 
 impl Snapshot {
-    pub(crate) fn new(mut files: Vec<SourceFile>, commit: Option<Commit>) -> Self {
-        files.sort_by(|one, other| one.path.cmp(&other.path));
+    pub(crate) fn new(content: Content, commit: Option<Commit>) -> Self {
         let mut digest = Sha256::new();
-        for file in &files {
-            digest.update(format!("{} {}\n", file.text.len(), file.path));
-            digest.update(&file.text);
+        let content = content.map(|mut files| {
+            files.sort_by(|one, other| one.path.cmp(&other.path));
+            files
+        });
+        match &content {
+            Ok(files) => {
+                for file in files {
+                    digest.update(format!("{} {}\n", file.text.len(), file.path));
+                    digest.update(&file.text);
+                }
+            }
+            // No file's size begins like this.
+            Err(unfit) => digest.update(format!("unfit {:?} {}", unfit.file, unfit.message)),
         }
         let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        Self { files, commit, digest: format!("sha256:{digest}") }
+        Self { content, commit, digest: format!("sha256:{digest}") }
+    }
+
+    /// Its files; none where its content is unfit.
+    pub(crate) fn files(&self) -> &[SourceFile] {
+        self.content.as_deref().unwrap_or_default()
+    }
+}
+
+impl Unfit {
+    pub(super) fn too_much(what: &str, most: u64, actual: u64) -> Self {
+        Self {
+            file: None,
+            message: format!("expected at most `{most}` {what}, got `{actual}`"),
+            remedy: "keep nothing but declarations in the folder, or name a narrower one",
+        }
+    }
+
+    pub(super) fn file(path: &str, message: impl Into<String>, remedy: &'static str) -> Self {
+        Self { file: Some(path.to_owned()), message: message.into(), remedy }
+    }
+
+    pub(super) fn not_text(path: &str) -> Self {
+        Self::file(path, "expected a text in UTF-8", "save the file as UTF-8")
     }
 }
 
@@ -73,16 +119,5 @@ pub struct LookFailure {
 impl LookFailure {
     pub(super) fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { message: message.into(), remedy: remedy.into() }
-    }
-
-    pub(super) fn too_much(what: &str, most: u64, actual: u64) -> Self {
-        Self::new(
-            format!("expected at most `{most}` {what}, got `{actual}`"),
-            "keep nothing but declarations in the folder, or name a narrower one",
-        )
-    }
-
-    pub(super) fn not_text(path: &str) -> Self {
-        Self::new(format!("`{path}`: expected a text in UTF-8"), "save the file as UTF-8")
     }
 }

@@ -1,7 +1,8 @@
 //! The thread that looks at the place of declarations, and how others make it look.
 //!
-//! A named thread of its own that drives one future on the caller's tokio runtime: reading folders blocks. Reasons to look
-//! are joined: however many come while it looks, it looks once more.
+//! A named thread of its own that drives one future on the caller's tokio runtime: reading declarations is much work at once.
+//! Whatever may hang is waited for, never done here, so that the thread ends when it is told to. Reasons to look are joined:
+//! however many come while it looks, it looks once more.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;

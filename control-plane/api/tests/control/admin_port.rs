@@ -56,7 +56,7 @@ async fn every_documented_route_answers_and_no_other_does() {
             }
         }
     }
-    assert_eq!(routes, 50);
+    assert_eq!(routes, 51);
     for (method, path, status) in [
         ("GET", "/", 404),
         ("GET", "/v1/rollouts/", 404),

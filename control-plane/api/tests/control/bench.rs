@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::http_client::{HttpAnswer, send};
 use crate::router_runtime::RouterRuntime;
+use crate::webhooks::WordReceiver;
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const START: u64 = 1_767_225_600_000;
@@ -63,6 +64,7 @@ impl Bench {
         let now = Arc::clone(&self.now);
         ControlSettings {
             admin: AdminSettings::default(),
+            webhooks: Some(Arc::new(WordReceiver::default())),
             // Only `tick()` ticks.
             tick: Duration::from_secs(86_400),
             checkpoint: Duration::from_millis(500),

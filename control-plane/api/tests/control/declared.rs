@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use hanok_api::DeclaredPlace;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, TRAFFIC, rollout};
@@ -55,6 +56,7 @@ fn in_step(status: &Value) -> bool {
 
 const APPLIED: &str = "io.hanok.resources.applied";
 const REFUSED: &str = "io.hanok.declared.refused";
+const ADOPTED: &str = "io.hanok.declared.adopted";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_folder_declares_is_brought_and_kept_in_force() {
@@ -135,6 +137,121 @@ async fn a_broken_declaration_leaves_what_is_in_force() {
     bench.declare("traffic.yaml", "# nothing any more\n");
     bench.looked(in_step).await;
     assert_eq!(bench.get("/v1/resources").await["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_is_known_after_a_start_beside_a_place_that_is_broken_or_gone() {
+    let mut bench = Bench::start().await;
+    let differences = |bench: &Bench| {
+        let text = bench.plane.as_ref().unwrap().metrics_renderer()();
+        text.lines().find_map(|line| line.strip_prefix("hanok_declared_differences ")).unwrap().to_owned()
+    };
+    for state in ["broken", "unreachable"] {
+        bench.declare("traffic.yaml", &weights(90));
+        let before = bench.looked(in_step).await["in_force"].clone();
+        if state == "broken" {
+            bench.declare("traffic.yaml", "nothing: of ours\n");
+        } else {
+            fs::remove_dir_all(bench.declared_folder()).unwrap();
+        }
+        bench.restart().await;
+        let status = bench.looked(|status| status["state"] == state).await;
+        assert_eq!(status["in_force"], before, "{status:#}");
+        assert_eq!(status["drift"]["resources"], json!([]));
+        assert_eq!(differences(&bench), "0");
+        // Nothing is promised that does not happen; what differs is told all the same.
+        let warnings = bench.apply(&weights(10)).await["plan"]["warnings"].to_string();
+        assert!(warnings.contains("as soon as a look finds a valid declaration there"), "{warnings}");
+        let status = bench.looked(|status| status["state"] == state && status["differences"] == 1).await;
+        let field = &status["drift"]["resources"][0]["differences"][0];
+        assert_eq!((&field["before"], &field["after"]), (&json!(10), &json!(90)), "{status:#}");
+        assert_eq!(differences(&bench), "1");
+        assert_eq!(bench.runtime.weight("flight_delay", "canary"), 9_000);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_may_always_be_put_in_force_whole_and_an_exchange_of_everything_in_steps() {
+    let bench = Bench::start().await;
+    let named = |name: &str| {
+        let one = |index| TRAFFIC.replace("{name: flight_delay}", &format!("{{name: {name}{index}}}"));
+        (0..150).map(one).collect::<Vec<_>>().join("---\n")
+    };
+    let declare = |files: [&str; 2]| {
+        for (file, name) in ["a.yaml", "b.yaml"].into_iter().zip(files) {
+            bench.declare(file, &named(name));
+        }
+    };
+    declare(["a", "b"]);
+    bench.looked(|status| in_step(status) && status["read"]["resources"] == 300).await;
+    bench.declare("c.yaml", TRAFFIC);
+    let status = bench.looked(|status| status["state"] == "broken").await;
+    assert!(status["problems"][0]["message"].as_str().unwrap().contains("at most `300` resources"), "{status:#}");
+    fs::remove_file(bench.declared_folder().join("c.yaml")).unwrap();
+    declare(["c", "d"]);
+    let status = bench.looked(|status| status["state"] == "refused").await;
+    assert!(status["reason"].as_str().unwrap().contains("in several steps"), "{status:#}");
+    // Told once, however often it is tried.
+    let again = bench.synced("ann").await;
+    assert_eq!(again["state"], "refused", "{again:#}");
+    let told = bench.events(REFUSED).await;
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[1]["reason"].as_str().unwrap().contains("in several steps"), "{told:#?}");
+    declare(["c", "b"]);
+    bench.looked(in_step).await;
+    declare(["c", "d"]);
+    bench.looked(|status| in_step(status) && status["read"]["resources"] == 300).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_place_removes_nothing_of_the_one_before() {
+    let mut bench = Bench::start().await;
+    bench.declare("traffic.yaml", &weights(90));
+    bench.looked(in_step).await;
+    let other = tempfile::tempdir().unwrap();
+    fs::write(other.path().join("more.yaml"), TRAFFIC.replace("{name: flight_delay}", "{name: more}")).unwrap();
+    for (place, not_declared) in [
+        (DeclaredPlace::Folder(other.path().to_owned()), "Traffic/flight_delay"),
+        (DeclaredPlace::Folder(bench.declared_folder()), "Traffic/more"),
+    ] {
+        bench.place = Some(place.clone());
+        bench.restart().await;
+        let status = bench.looked(in_step).await;
+        assert_eq!(status["in_force"]["origin"]["place"], place.to_string());
+        assert_eq!(status["drift"]["not_declared"], json!([not_declared]));
+        assert_eq!(bench.get("/v1/resources").await["items"].as_array().unwrap().len(), 2);
+        assert_eq!(bench.runtime.weight("flight_delay", "canary"), 1_000);
+    }
+    // What the other place left behind may be changed by hand without a word of it.
+    let answer = bench.apply(&weights(50).replace("{name: flight_delay}", "{name: more}")).await;
+    assert!(!answer["plan"]["warnings"].to_string().contains("is declared in"), "{answer:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_becomes_the_places_own_is_journaled_before_it_may_remove_it() {
+    let bench = Bench::start().await;
+    bench.apply(&weights(90)).await;
+    bench.apply(&TRAFFIC.replace("{name: flight_delay}", "{name: by_hand}")).await;
+    // As it is in force already.
+    bench.declare("traffic.yaml", &weights(90));
+    let status = bench.looked(in_step).await;
+    assert_eq!(status["in_force"]["revision"], 2, "no revision is made");
+    let adopted = bench.events(ADOPTED).await;
+    assert_eq!(adopted.len(), 1, "{adopted:#?}");
+    assert_eq!(adopted[0]["adopted"], json!([{ "kind": "Traffic", "name": "flight_delay" }]));
+    assert_eq!(adopted[0]["origin"], status["in_force"]["origin"]);
+    // With a change, beside something new.
+    bench.declare("changed.yaml", &weights(50).replace("{name: flight_delay}", "{name: by_hand}"));
+    bench.declare("new.yaml", &TRAFFIC.replace("{name: flight_delay}", "{name: new}"));
+    bench.looked(|status| in_step(status) && status["read"]["resources"] == 3).await;
+    let adopted = bench.events(ADOPTED).await;
+    assert_eq!(adopted[1]["adopted"], json!([{ "kind": "Traffic", "name": "by_hand" }]));
+    assert_eq!(bench.events(APPLIED).await[2]["revision"], adopted[1]["revision"]);
+    bench.declare("changed.yaml", "# no more\n");
+    bench.looked(|status| in_step(status) && status["read"]["resources"] == 2).await;
+    assert_eq!(bench.events(ADOPTED).await.len(), 2);
+    let removed = json!([{ "kind": "Traffic", "name": "by_hand", "action": "removed" }]);
+    assert_eq!(bench.events(APPLIED).await[3]["changes"], removed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -67,7 +67,7 @@ async fn a_stage_waits_for_approvals_and_aliases_for_what_is_expected() {
     let promote = || put(&bench, "versions/1/stage", "ann", json!({ "stage": "production" }));
     let refused = promote().await;
     assert_eq!((refused.status, refused.code().as_str()), (409, "failed-precondition"));
-    let detail = "stage `production` is not approved: expected 1 approvals, found 0";
+    let detail = "`m/1` is not approved for stage `production`: expected 1 approvals, found 0";
     assert_eq!(refused.json()["detail"], detail);
     for (author, status) in [("ann", 409), ("bob", 200)] {
         let body = json!({ "stage": "production", "verdict": "approved", "checks": { "auc": true } }).to_string();
@@ -92,6 +92,9 @@ async fn a_stage_waits_for_approvals_and_aliases_for_what_is_expected() {
     assert_eq!((remove("?expected=1").await, remove("?expected=2").await), (409, 200));
     assert_eq!(moved(json!({ "version": 9 })).await.status, 404);
     assert_eq!(moved(json!({ "version": 1, "expectd": 2 })).await.status, 400, "a misspelt member is no member");
+    let path = format!("{MODELS}/m/aliases/champion");
+    let conditional = bench.call("PUT", &path, &[("if-match", "\"99\"")], r#"{"version": 1}"#).await;
+    assert_eq!((conditional.status, conditional.code().as_str()), (400, "invalid-argument"));
     // Who acted is on record.
     let log = bench.get("/v1/registry/log").await;
     let last = log["records"].as_array().unwrap().last().unwrap().clone();

@@ -93,7 +93,11 @@ impl ExperimentPlan {
         }
         problems.expect_distinct(self.arms.iter().map(|arm| arm.name.as_str()), |index| format!("arms[{index}].name"));
         let sum: u32 = self.arms.iter().map(|arm| u32::from(arm.weight_basis_points)).sum();
-        problems.expect(sum == 10_000, "arms", format!("expected weights that sum to 10000, found `{sum}`"));
+        problems.expect(
+            sum == 10_000,
+            "arms",
+            format!("expected weights that sum to 100 percent, found `{}`", f64::from(sum) / 100.0),
+        );
         let control = self.arms.iter().position(|arm| arm.name == self.control);
         problems.expect(control.is_some(), "control", format!("expected the name of an arm, found `{}`", self.control));
         problems.expect(!self.metrics.is_empty(), "metrics", "expected at least one metric");

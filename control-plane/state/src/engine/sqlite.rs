@@ -4,6 +4,9 @@
 //! not used again (Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020): the next transaction
 //! opens the file anew and first writes the whole log into the database with its own fsync, so that nothing is read
 //! that only the page cache knows.
+//!
+//! A full disk has no room for the index of the log, which SQLite makes when the first connection opens: then the index
+//! is in memory, and the file nobody else's, until there is room.
 
 use std::path::Path;
 
@@ -38,13 +41,25 @@ const SETTINGS: &str = "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; 
 pub(crate) struct SqliteEngine {
     connection: Option<Connection>,
     file: OwnedFile,
+    index: LogIndex,
+    access: Access,
+}
+
+/// Where the index of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LogIndex {
+    /// In a file beside the database, for all who read it.
+    File,
+    /// In memory, because the disk was full.
+    Memory,
 }
 
 impl SqliteEngine {
     /// Opens or makes the store.
     pub(crate) fn open(path: &Path) -> Result<Self, StateError> {
         let file = OwnedFile::take(path)?;
-        let mut engine = Self { connection: Some(connect(&file)?), file };
+        let (connection, index) = connect(&file)?;
+        let mut engine = Self { connection: Some(connection), file, index, access: Access::Read };
         engine.claim()?;
         engine.begin(Access::Write)?;
         let migrated = schema::migrate(&mut engine, DIALECT).and_then(|()| engine.commit());
@@ -85,36 +100,59 @@ impl SqliteEngine {
         failure(error)
     }
 
+    /// Opens the file to all who read it, where there is room for the index by now; else it stays as it is.
+    fn share_again(&mut self) {
+        // Closed first: it holds the file.
+        self.connection = None;
+        if let Ok((connection, index)) = connect(&self.file) {
+            (self.connection, self.index) = (Some(connection), index);
+        }
+    }
+
     fn batch(&mut self, statements: &str) -> Result<(), StateError> {
         self.connection()?.execute_batch(statements).map_err(|error| self.failed(error))
     }
 }
 
-fn connect(file: &OwnedFile) -> Result<Connection, StateError> {
+fn connect(file: &OwnedFile) -> Result<(Connection, LogIndex), StateError> {
+    match attempt(file, LogIndex::File) {
+        Err(StateError::Engine(EngineFailure::DiskFull, _)) => Ok((attempt(file, LogIndex::Memory)?, LogIndex::Memory)),
+        done => Ok((done?, LogIndex::File)),
+    }
+}
+
+fn attempt(file: &OwnedFile, index: LogIndex) -> Result<Connection, StateError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&file.path, flags).map_err(failure)?;
     connection.busy_timeout(std::time::Duration::from_millis(PATIENCE_MILLIS.into())).map_err(failure)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    if index == LogIndex::Memory {
+        connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE").map_err(failure)?;
+    }
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failure)?;
     if mode != "wal" {
         let detail = format!("the file system allows no write-ahead log, only {mode}");
         return Err(StateError::Engine(EngineFailure::Internal, detail.into()));
     }
     connection.execute_batch(SETTINGS).map_err(failure)?;
+    // The first look at the content, which makes the index.
+    connection.query_row("PRAGMA user_version", [], |_| Ok(())).map_err(failure)?;
     Ok(connection)
 }
 
 impl Engine for SqliteEngine {
     fn begin(&mut self, access: Access) -> Result<(), StateError> {
         if self.connection.is_none() {
-            let connection = connect(&self.file)?;
+            let (connection, index) = connect(&self.file)?;
             let busy: i64 =
                 connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failure)?;
             if busy != 0 {
                 return Err(StateError::Engine(EngineFailure::Unreachable, "a reader holds the log".into()));
             }
             self.connection = Some(connection);
+            self.index = index;
         }
+        self.access = access;
         self.batch(if access == Access::Write { "BEGIN IMMEDIATE" } else { "BEGIN" })
     }
 
@@ -123,6 +161,9 @@ impl Engine for SqliteEngine {
         if self.connection.is_none() {
             let detail = committed.err().and_then(|error| error.operator_detail().map(str::to_owned));
             return Err(StateError::Engine(EngineFailure::OutcomeUnknown, detail.unwrap_or_default().into()));
+        }
+        if committed.is_ok() && self.index == LogIndex::Memory && self.access == Access::Write {
+            self.share_again();
         }
         committed
     }
@@ -196,6 +237,14 @@ impl ToSql for Value<'_> {
     }
 }
 
+/// `SQLITE_IOERR_SHMOPEN` and `SQLITE_IOERR_SHMSIZE` of <https://www.sqlite.org/rescode.html>: the index of the log could
+/// not be made, or not be given its size.
+const INDEX_NOT_MADE: [i32; 2] = [10 | 18 << 8, 10 | 19 << 8];
+
+fn is_index_not_made(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|failure| INDEX_NOT_MADE.contains(&failure.extended_code))
+}
+
 #[allow(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
 fn failure(error: rusqlite::Error) -> StateError {
     let failure = match error.sqlite_error_code() {
@@ -203,6 +252,7 @@ fn failure(error: rusqlite::Error) -> StateError {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => EngineFailure::ReadOnly,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => EngineFailure::Corrupt,
         Some(ErrorCode::DiskFull) => EngineFailure::DiskFull,
+        Some(ErrorCode::SystemIoFailure) if is_index_not_made(&error) => EngineFailure::DiskFull,
         _ => EngineFailure::Internal,
     };
     StateError::Engine(failure, error.to_string().into())

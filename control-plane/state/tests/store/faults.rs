@@ -278,6 +278,34 @@ fn a_full_disk_refuses_and_loses_nothing() {
 }
 
 #[test]
+fn a_store_opens_on_a_full_disk_and_commits_when_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(folder.path(), 4_096) else {
+        eprintln!("skipped: this account may not mount a small disk");
+        return;
+    };
+    let path = folder.path().join("state.db");
+    open(&path).unwrap().commit(filler(1)).wait().unwrap();
+    assert!(!folder.path().join("state.db-shm").exists(), "the last to close it removes the index");
+    let mut rest = fs::File::create(folder.path().join("rest")).unwrap();
+    while rest.write(&[7; 512]).is_ok_and(|written| written > 0) {}
+    let store = open(&path).unwrap();
+    let last = |store: &StateStore| store.journal(ReadFrom::After(Sequence(0)), 10).wait().unwrap().last.0;
+    assert_eq!(last(&store), 1);
+    let refused = store.commit(filler(2)).wait().unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::ResourceExhausted, "{refused:?}");
+    assert_eq!(refused.to_string(), "no space is left for the state store; free some on its disk");
+    disk.remount("size=16m");
+    store.commit(filler(2)).wait().unwrap();
+    store.verify().wait().unwrap();
+    assert_eq!(last(&store), 2);
+    // Others may read it again.
+    let reader = rusqlite::Connection::open_with_flags(&path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let records: i64 = reader.query_row("SELECT COUNT(*) FROM journal", [], |row| row.get(0)).unwrap();
+    assert_eq!(records, 2);
+}
+
+#[test]
 fn a_read_only_disk_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(folder.path(), 4_096) else {
