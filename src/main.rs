@@ -3,11 +3,17 @@
 //! The only place that starts a tokio runtime, and the only one that changes the environment, before any thread exists.
 
 mod app;
+mod bounded_text;
 mod client;
+mod clock;
 mod commands;
 mod control;
 mod features;
+mod gpus;
 mod locked_models;
+mod onnx_engine;
+mod onnx_signature;
+mod pulling;
 mod settings;
 
 use std::process::ExitCode;
@@ -46,9 +52,11 @@ enum Command {
     Declared(commands::declared::DeclaredArguments),
     /// Register models and versions in the local registry; stages, approvals, aliases, lineage; check and tidy it
     Registry(commands::registry::RegistryArguments),
+    /// Fetch a model from MLflow, S3, Google Cloud Storage, Azure, a web server or Git into the local registry
+    Pull(Box<commands::pull::PullArguments>),
     /// Pin every model of a repository by digest and source in a lock file, or check a repository against one
     Lock(commands::lock::LockArguments),
-    /// Check declared features, write rows, look them up by key
+    /// Check declared features, write rows, look them up by key; training sets from their past
     Features(commands::features::FeaturesArguments),
     /// Tell what was found on this machine, what serves what, and what is missing
     Doctor(commands::doctor::DoctorArguments),
@@ -62,6 +70,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => commands::serve::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Registry(arguments) => commands::registry::run(arguments),
+        Command::Pull(arguments) => on_one_thread(commands::pull::run(*arguments)),
         Command::Lock(arguments) => commands::lock::run(&arguments),
         Command::Features(arguments) => on_one_thread(commands::features::run(arguments)),
         Command::Infer(arguments) => on_one_thread(commands::infer::run(arguments)),

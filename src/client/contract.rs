@@ -1,6 +1,7 @@
 //! What a server says about itself and its models, whichever protocol said it.
 
 use hanok_tensor::{DataType, Shape};
+use serde_json::Value;
 
 /// One input or output of a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,24 @@ pub(crate) struct ModelContract {
     pub(crate) inputs: Vec<TensorContract>,
     /// Outputs in the server's order.
     pub(crate) outputs: Vec<TensorContract>,
+}
+
+impl ModelContract {
+    /// Adds those inputs of the model's configuration that are named and that its metadata leaves out: features fill them
+    /// where the client does not.
+    pub(super) fn add_configured(&mut self, config: &Value, named: &[&str]) {
+        let batches = config["max_batch_size"].as_i64().unwrap_or(0) > 0;
+        for input in config["input"].as_array().into_iter().flatten() {
+            let name = input["name"].as_str().unwrap_or_default();
+            let data_type = input["data_type"].as_str().and_then(DataType::from_config_name);
+            let (Some(data_type), true) = (data_type, named.contains(&name)) else { continue };
+            // Whole numbers of 64 bits may be texts in protobuf's JSON.
+            let dimension = |json: &Value| json.as_i64().or_else(|| json.as_str()?.parse().ok()).unwrap_or(-1);
+            let dims = input["dims"].as_array().into_iter().flatten().map(dimension);
+            let shape = batches.then_some(-1).into_iter().chain(dims).collect();
+            self.inputs.push(TensorContract { name: name.to_owned(), data_type, shape });
+        }
+    }
 }
 
 /// One line of the repository index.
@@ -148,7 +167,27 @@ impl ModelStatistics {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn inputs_that_features_fill_are_known_by_their_names() {
+        let mut contract = ModelContract {
+            name: "m".into(),
+            versions: vec![],
+            platform: String::new(),
+            inputs: vec![],
+            outputs: vec![],
+        };
+        let config = json!({"max_batch_size": 8, "input": [
+            {"name": "wind", "data_type": "TYPE_FP32", "dims": ["2"]},
+            {"name": "sky", "data_type": "TYPE_STRING", "dims": [1]},
+        ]});
+        contract.add_configured(&config, &["wind", "nothing"]);
+        let expected = TensorContract { name: "wind".into(), data_type: DataType::Fp32, shape: Shape::new(&[-1, 2]) };
+        assert_eq!(contract.inputs, [expected]);
+    }
 
     #[test]
     fn differences_survive_a_reload() {

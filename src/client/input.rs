@@ -55,6 +55,11 @@ impl FromStr for ShapeArgument {
 }
 
 impl InputArgument {
+    /// The name before the value, where there may be one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.text.split_once('=').map(|(name, _)| name).filter(|name| !name.starts_with(['[', '{', '"', '@']))
+    }
+
     /// The input that is meant and the value: a bare value means the only input.
     fn resolve<'a>(&'a self, contract: &'a ModelContract) -> Result<(&'a TensorContract, &'a str), String> {
         if let Some((name, value)) = self.text.split_once('=')

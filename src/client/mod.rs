@@ -68,6 +68,29 @@ impl Client {
         either!(self, client => client.contract(model, version))
     }
 
+    /// The same with those of the model's own inputs that are named although its metadata leaves them out: features fill them
+    /// where the client does not.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for every call.
+    pub(crate) async fn contract_with<'n>(
+        &mut self,
+        model: &str,
+        version: Option<&str>,
+        named: impl Iterator<Item = &'n str>,
+    ) -> Result<ModelContract, ClientError> {
+        let mut contract = self.contract(model, version).await?;
+        let is_unknown = |name: &&str| !contract.inputs.iter().any(|input| input.name == **name);
+        let unknown: Vec<&'n str> = named.filter(is_unknown).collect();
+        // A server that tells no configuration has no such inputs; the input itself is told then.
+        if !unknown.is_empty()
+            && let Ok(config) = self.config(model, version).await
+        {
+            contract.add_configured(&config, &unknown);
+        }
+        Ok(contract)
+    }
+
     /// A model's configuration, for showing.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! `hanok apply` and `hanok rollback`: declared resources go to a control plane, or back to an earlier revision.
 
-use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::Value;
 
 use super::error::CommandError;
+use crate::bounded_text::{self, LARGEST_SETTINGS};
 use crate::client::{AdminCall, AdminClient};
 use crate::settings::AdminFlags;
 
@@ -77,7 +78,7 @@ pub(super) fn client(flags: &AdminFlags) -> Result<AdminClient, CommandError> {
     let token = match &flags.token_file {
         None => None,
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| {
+            let text = bounded_text::read(path, LARGEST_SETTINGS).map_err(|error| {
                 CommandError::input(format!("--token-file: `{}` cannot be read: {error}", path.display()))
             })?;
             Some(text.trim().to_owned())
@@ -86,15 +87,12 @@ pub(super) fn client(flags: &AdminFlags) -> Result<AdminClient, CommandError> {
     Ok(AdminClient::new(flags.admin.clone(), token))
 }
 
-fn read(path: &PathBuf) -> Result<String, CommandError> {
+fn read(path: &Path) -> Result<String, CommandError> {
     if path.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .map_err(|error| CommandError::input(format!("standard input cannot be read: {error}")))?;
-        return Ok(text);
+        return bounded_text::read_from(std::io::stdin().lock(), LARGEST_SETTINGS)
+            .map_err(|error| CommandError::input(format!("standard input cannot be read: {error}")));
     }
-    std::fs::read_to_string(path)
+    bounded_text::read(path, LARGEST_SETTINGS)
         .map_err(|error| CommandError::input(format!("--file: `{}` cannot be read: {error}", path.display())))
 }
 

@@ -157,7 +157,8 @@ pub(crate) async fn run(arguments: BenchArguments) -> Result<ExitCode, CommandEr
     let address = address(&arguments)?;
     let mut client = Client::new(&address)?;
     let version = arguments.version.as_deref();
-    let contract = client.contract(&arguments.model, version).await?;
+    let named = arguments.input.iter().filter_map(InputArgument::name);
+    let contract = client.contract_with(&arguments.model, version, named).await?;
     let inputs = payload::inputs(&arguments, &contract)?;
     let call = crate::client::InferenceCall {
         model: arguments.model.clone(),

@@ -4,9 +4,11 @@
 
 use std::fmt;
 
+use hanok_offline::OfflineError;
 use hanok_registry::RegistryError;
 
 use crate::client::ClientError;
+use crate::pulling::PullError;
 
 /// A command's failure. The process ends with status 1 and prints it on standard error.
 #[derive(Debug)]
@@ -53,6 +55,19 @@ impl From<RegistryError> for CommandError {
     fn from(error: RegistryError) -> Self {
         let detail = error.operator_detail().map(|detail| format!(": {detail}")).unwrap_or_default();
         Self::Failed(format!("{error}{detail} ({})", error.code().as_str()))
+    }
+}
+
+impl From<PullError> for CommandError {
+    fn from(error: PullError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<OfflineError> for CommandError {
+    /// With the code in brackets: scripts go by it.
+    fn from(error: OfflineError) -> Self {
+        Self::Failed(format!("{error} ({})", error.code().as_str()))
     }
 }
 

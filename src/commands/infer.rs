@@ -63,7 +63,8 @@ pub(crate) struct InferArguments {
 /// Runs the command.
 pub(crate) async fn run(arguments: InferArguments) -> Result<ExitCode, CommandError> {
     let mut client = Client::new(&arguments.server)?;
-    let contract = client.contract(&arguments.model, arguments.version.as_deref()).await?;
+    let named = arguments.input.iter().filter_map(InputArgument::name);
+    let contract = client.contract_with(&arguments.model, arguments.version.as_deref(), named).await?;
     let mut out = std::io::stdout().lock();
     if arguments.input.is_empty() && !contract.inputs.is_empty() {
         let example = example::command_line(&contract, &arguments.server, arguments.version.as_deref());

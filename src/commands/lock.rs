@@ -15,7 +15,7 @@ use crate::settings::{OutputFormat, RegistryFlags};
 /// Arguments of `hanok lock`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LockArguments {
-    /// Folder of models, in Triton's layout; may be given several times
+    /// Folder of models, in Triton's layout; may be given several times. The lock file does not know it: --check wants the same
     #[arg(long = "model-repository", value_name = "DIR", default_value = "models", env = "HANOK_MODEL_REPOSITORY")]
     roots: Vec<PathBuf>,
     /// The lock file
@@ -39,6 +39,8 @@ pub(crate) fn run(arguments: &LockArguments) -> Result<ExitCode, CommandError> {
         } else if problems.is_empty() {
             writeln!(out, "the repository is what `{}` pins", arguments.file.display())?;
         } else {
+            let roots: Vec<String> = arguments.roots.iter().map(|root| format!("`{}`", root.display())).collect();
+            writeln!(out, "`{}` does not pin what lies in {}:", arguments.file.display(), roots.join(", "))?;
             problems.iter().try_for_each(|problem| writeln!(out, "{problem}"))?;
         }
         return Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });

@@ -9,6 +9,7 @@ pub(crate) mod features;
 pub(crate) mod infer;
 pub(crate) mod lock;
 pub(crate) mod models;
+pub(crate) mod pull;
 pub(crate) mod registry;
 pub(crate) mod rollout;
 pub(crate) mod serve;

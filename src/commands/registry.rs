@@ -7,7 +7,6 @@ mod tidy;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hanok_registry::{Actor, Registry, RegistrySettings, is_registry};
 use hanok_state::Timestamp;
@@ -122,10 +121,7 @@ impl Desk {
 }
 
 fn now() -> Result<Timestamp, CommandError> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_unix_millis(millis)
-        .map_err(|error| CommandError::failed(format!("the clock of this machine cannot be used: {error}")))
+    crate::clock::now().map_err(CommandError::failed)
 }
 
 /// `KEY=VALUE`.
@@ -137,7 +133,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// A number of bytes with three digits that matter.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
     if bytes < 1_000 {
         return format!("{bytes} B");

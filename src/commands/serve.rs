@@ -1,25 +1,31 @@
 //! `hanok serve`: from flags to a running server, and its orderly end.
 
-use std::fs;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hanok_devices::PinnedPool;
 use hanok_protocol::StatusProfile;
-use hanok_repository::{ControlMode, FeatureSource, LoadGate, ModelRepository, Poller, RepositorySettings};
+use hanok_repository::{
+    ControlMode, FeatureSource, GpuDevices, LoadGate, ModelRepository, Poller, RepositorySettings, VersionKeeper,
+};
 use hanok_server::{
-    Admission, Behaviour, Endpoints, Lifecycle, Limits, Management, RunningServer, ServerIdentity, ServerState, Stage,
-    Traffic,
+    Admission, Behaviour, CudaRegions, Endpoints, Lifecycle, Limits, Management, RunningServer, ServerIdentity,
+    ServerState, Stage, Traffic,
 };
 use hanok_telemetry::{LogFormat, LogLevel, LogSettings, Logging};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::CommandError;
 use crate::app;
-use crate::control::{LoadedHolds, open_registry};
+use crate::bounded_text::{self, LARGEST_SETTINGS};
+use crate::control::{LoadedHolds, WatchSettings, Watches, Webhooks, open_registry};
 use crate::features::FeatureServices;
+use crate::gpus::{self, GpuMetrics, GpuUse};
 use crate::locked_models::LockedModels;
+use crate::onnx_engine::OnnxEngine;
 pub(crate) use crate::settings::ServeArguments;
 use crate::settings::{LogFormatName, ProfileName, Surroundings, by_backend};
 
@@ -38,6 +44,33 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> 
     let logging = Arc::new(start_log(arguments)?);
     note_inert_flags(arguments)?;
     let surroundings = Surroundings::read();
+    let settings = by_backend(&arguments.backends.settings);
+    let gpus = gpus::choose(&arguments.gpus)?.map(|gpus| GpuUse::new(gpus, arguments.gpus.pool_sizes()));
+    let engine = Arc::new(OnnxEngine::choose(&settings, &surroundings, gpus)?);
+    let to_the_end = || serve_to_the_end(arguments, &surroundings, &settings, &engine, logging, started);
+    if !engine.is_to_be_opened() {
+        tracing::info!("{}", engine.summary());
+        return to_the_end();
+    }
+    std::thread::scope(|scope| {
+        let serving = std::thread::Builder::new().name("hanok-main".to_owned()).spawn_scoped(scope, to_the_end);
+        let serving =
+            serving.map_err(|error| CommandError::failed(format!("the main thread could not be started: {error}")))?;
+        // The process's first thread opens the library, because its heap grows cheapest.
+        tracing::info!("{}", engine.summary());
+        serving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Starts the threads that serve, and joins them when a signal has said to stop.
+fn serve_to_the_end(
+    arguments: &ServeArguments,
+    surroundings: &Surroundings,
+    settings: &app::BackendSettings,
+    engine: &Arc<OnnxEngine>,
+    logging: Arc<Logging>,
+    started: Instant,
+) -> Result<ExitCode, CommandError> {
     let threads = arguments.http.http_thread_count.unwrap_or(surroundings.processors).max(1);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -45,7 +78,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> 
         .enable_all()
         .build()
         .map_err(|error| CommandError::failed(format!("the asynchronous runtime could not be started: {error}")))?;
-    let code = runtime.block_on(serve(arguments, &surroundings, logging, started));
+    let code = runtime.block_on(serve(arguments, surroundings, settings, engine, logging, started));
     // Nothing is lost here: everything that has an owner was joined before.
     runtime.shutdown_timeout(Duration::from_millis(100));
     code
@@ -54,26 +87,42 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<ExitCode, CommandError> 
 async fn serve(
     arguments: &ServeArguments,
     surroundings: &Surroundings,
+    settings: &app::BackendSettings,
+    engine: &Arc<OnnxEngine>,
     logging: Arc<Logging>,
     started: Instant,
 ) -> Result<ExitCode, CommandError> {
     let mut signals = Signals::install()?;
-    let settings = by_backend(&arguments.backends.settings);
-    let engine = app::choose_engine(&settings, surroundings)?;
-    tracing::info!("{}", app::engine_summary(&engine));
+    // What is set wrongly is told before a port listens and a model loads.
+    crate::control::check(&arguments.control)?;
+    let webhooks = Arc::new(Webhooks::read(&arguments.watch, arguments.control.declared.is_some())?);
+    let watch_settings = WatchSettings::read(&arguments.watch)?;
+    let gpus = engine.gpus().cloned();
     let locked = match &arguments.repository.locked {
         None => None,
         Some(file) => Some(Arc::new(LockedModels::read(file, &arguments.repository.roots)?)),
     };
     let features = open_features(arguments).await?;
+    let registry = tokio::task::block_in_place(|| open_registry(&arguments.control, arguments.watch.is_given()))?;
+    let holds = registry.clone().map(LoadedHolds::start).transpose();
+    let holds =
+        holds.map_err(|error| CommandError::failed(format!("the holding thread could not be started: {error}")))?;
     let above = Above {
         gate: locked.map(|locked| locked as Arc<dyn LoadGate>),
+        keeper: holds.as_ref().map(LoadedHolds::keeper),
         features: features.clone().map(|features| features as Arc<dyn FeatureSource>),
+        gpus: gpus.clone(),
     };
-    let repository = Arc::new(open_repository(arguments, surroundings, &settings, &engine, above)?);
-    let state = Arc::new(server_state(arguments, &repository, logging)?);
+    let repository = Arc::new(open_repository(arguments, surroundings, settings, engine, above)?);
+    // Without GPUs there are no regions, and nothing is pinned for them.
+    let pinned = engine.pinned().map_or_else(|| PinnedPool::new(0), Arc::clone);
+    let state = Arc::new(server_state(arguments, &repository, logging, pinned)?);
     if let Some(features) = features {
         state.traffic.add_metrics(Arc::new(move || features.metrics()));
+    }
+    if let Some(gpus) = gpus.filter(|_| arguments.gpus.allow_gpu_metrics) {
+        let metrics = GpuMetrics::new(gpus, Arc::clone(&repository));
+        state.traffic.add_metrics(Arc::new(move || metrics.render()));
     }
     tracing::info!("limits: {}", state.limits);
 
@@ -87,11 +136,7 @@ async fn serve(
         shown(server.metrics)
     );
 
-    let registry = tokio::task::block_in_place(|| open_registry(arguments.control.registry.as_deref()))?;
-    let holds = registry.clone().map(|registry| LoadedHolds::start(registry, Arc::clone(&repository))).transpose();
-    let _holds =
-        holds.map_err(|error| CommandError::failed(format!("the holding thread could not be started: {error}")))?;
-    let control = crate::control::start(&arguments.control, &state, registry).await?;
+    let control = crate::control::start(&arguments.control, &state, registry.clone(), &webhooks).await?;
     if let Some(control) = &control {
         tracing::info!("admin API at http://{}", control.address());
         if let Some(metrics) = control.metrics() {
@@ -99,6 +144,9 @@ async fn serve(
         }
     }
 
+    tokio::task::block_in_place(|| engine.check_required())?;
+    let root = arguments.repository.roots.first().map(PathBuf::as_path).unwrap_or(Path::new("models"));
+    tokio::task::block_in_place(|| Watches::take_back(&arguments.watch, root, registry.as_ref()));
     let loading = {
         let repository = Arc::clone(&repository);
         std::thread::Builder::new().name("hanok-load".to_owned()).spawn(move || repository.load_at_start())
@@ -123,6 +171,9 @@ async fn serve(
         }
         ControlMode::None | ControlMode::Explicit => None,
     };
+    let (watch, control_in) = (&arguments.watch, control.as_ref());
+    let watches =
+        Watches::start(watch, watch_settings, root, &repository, registry.as_ref(), control_in, &webhooks).await?;
     if !interrupted {
         if arguments.repository.exit_on_error && !repository.all_ready() {
             return Err(CommandError::failed(
@@ -138,6 +189,7 @@ async fn serve(
         signals.next().await;
     }
     let code = finish(arguments, &state, server, &mut signals).await;
+    watches.stop().await;
     if let Some(control) = control {
         control.stop().await;
     }
@@ -238,14 +290,18 @@ fn note_inert_flags(arguments: &ServeArguments) -> Result<(), CommandError> {
 /// Who has a say in loading models.
 struct Above {
     gate: Option<Arc<dyn LoadGate>>,
+    keeper: Option<Arc<dyn VersionKeeper>>,
     features: Option<Arc<dyn FeatureSource>>,
+    gpus: Option<Arc<GpuDevices>>,
 }
 
 /// Reads the declared features and opens their stores, beside the threads that serve.
 async fn open_features(arguments: &ServeArguments) -> Result<Option<Arc<FeatureServices>>, CommandError> {
     let Some(file) = arguments.repository.features.clone() else { return Ok(None) };
     let runtime = tokio::runtime::Handle::current();
-    let opened = tokio::task::spawn_blocking(move || FeatureServices::open(&file, runtime)).await;
+    let (log, largest) = (arguments.repository.feature_log.clone(), arguments.repository.feature_log_megabytes << 20);
+    let open = move || FeatureServices::open(&file, log.as_deref().map(|folder| (folder, largest)), runtime);
+    let opened = tokio::task::spawn_blocking(open).await;
     let opened =
         opened.map_err(|error| CommandError::failed(format!("opening the declared features ended early: {error}")))?;
     opened.map(|features| Some(Arc::new(features)))
@@ -255,7 +311,7 @@ fn open_repository(
     arguments: &ServeArguments,
     surroundings: &Surroundings,
     settings: &app::BackendSettings,
-    engine: &app::EngineChoice,
+    engine: &Arc<OnnxEngine>,
     above: Above,
 ) -> Result<ModelRepository, CommandError> {
     let flags = &arguments.repository;
@@ -288,7 +344,9 @@ fn open_repository(
         max_queue: arguments.limits.max_queued_requests,
         scratch_directory: surroundings.scratch_directory.clone(),
         gate: above.gate,
+        keeper: above.keeper,
         features: above.features,
+        gpus: above.gpus,
     };
     ModelRepository::new(repository, app::backends(settings, engine))
         .map_err(|error| CommandError::failed(format!("the model repository could not be opened: {error}")))
@@ -303,6 +361,7 @@ fn server_state(
     arguments: &ServeArguments,
     repository: &Arc<ModelRepository>,
     logging: Arc<Logging>,
+    pinned: Arc<PinnedPool>,
 ) -> Result<ServerState, CommandError> {
     let limits = limits(arguments);
     let pattern = |flag: &str, text: &Option<String>| match text {
@@ -319,6 +378,7 @@ fn server_state(
         admission: Arc::new(Admission::new(&limits)),
         limits,
         lifecycle: Lifecycle::new(),
+        cuda_regions: CudaRegions::new(pinned),
         behaviour: Behaviour {
             profile: match arguments.http.status_profile {
                 ProfileName::Triton => StatusProfile::Triton,
@@ -348,7 +408,7 @@ fn management(arguments: &ServeArguments) -> Result<Management, CommandError> {
         return Ok(Management::Open);
     }
     let Some(path) = &arguments.life.management_token_file else { return Ok(Management::Loopback) };
-    let text = fs::read_to_string(path).map_err(|error| {
+    let text = bounded_text::read(path, LARGEST_SETTINGS).map_err(|error| {
         CommandError::input(format!("--management-token-file: `{}` cannot be read: {error}", path.display()))
     })?;
     let token = text.trim();

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use hanok_registry::one_line;
+
 /// Rows under a header.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TextTable {
@@ -19,9 +21,9 @@ impl TextTable {
         Self { rows: vec![header], right }
     }
 
-    /// Appends a row.
+    /// Appends a row; what would change its line is written as an escape.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
-        self.rows.push(cells.into_iter().map(|cell| cell.into().replace('\n', " ")).collect());
+        self.rows.push(cells.into_iter().map(|cell| one_line(&cell.into().replace('\n', " ")).into_owned()).collect());
     }
 }
 

@@ -1,55 +1,58 @@
 //! Keeps the registry's files of what this server has loaded from being evicted, by whichever process makes room.
 //!
 //! Served files are copies, so an eviction would break no answer; but what serves must be there to be loaded again, and its
-//! use must count when the least recently used is chosen. Goes by name and number: a version that was exported under
-//! another name is not recognised. Holds end with the process, however it ends.
+//! use must count when the least recently used is chosen. A version is held from before it is loaded until its last request is
+//! finished; one that is registered later, or while the registry was busy, from the next look on. Goes by name and number: a
+//! version that was exported under another name is not recognised. Holds end with the process, however it ends.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hanok_registry::{ErrorCode, Hold, Registry, RegistryError, RegistrySettings, VersionName};
-use hanok_repository::ModelRepository;
+use hanok_repository::{KeptVersion, VersionKeeper};
 use hanok_state::Timestamp;
 
 use crate::commands::error::CommandError;
+use crate::settings::{ControlFlags, DEFAULT_REGISTRY};
 
-/// Time between two looks at what is loaded.
+/// Time between two looks at what is loaded and not held.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Opens the registry that the flag names, or makes one. Blocks on the disk.
-pub(crate) fn open_registry(folder: Option<&Path>) -> Result<Option<Arc<Registry>>, CommandError> {
-    let open = |folder: &Path| Ok(Arc::new(Registry::open(folder, RegistrySettings::default())?));
-    folder.map(open).transpose()
+/// Opens the registry that the flags name, or makes one; a watch needs one wherever it is. Blocks on the disk.
+pub(crate) fn open_registry(flags: &ControlFlags, watching: bool) -> Result<Option<Arc<Registry>>, CommandError> {
+    let settings = RegistrySettings { quota_bytes: flags.registry_quota, ..RegistrySettings::default() };
+    let folder = flags.registry.as_deref().or(watching.then_some(Path::new(DEFAULT_REGISTRY)));
+    folder.map(|folder| Ok(Arc::new(Registry::open(folder, settings)?))).transpose()
 }
 
-/// The thread that holds; dropping it ends it and lets go.
+/// Holds what is loaded, and has a thread that tries again what could not be held; dropping it ends the thread.
 #[derive(Debug)]
 pub(crate) struct LoadedHolds {
+    desk: Arc<HoldDesk>,
     stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl LoadedHolds {
-    pub(crate) fn start(registry: Arc<Registry>, repository: Arc<ModelRepository>) -> std::io::Result<Self> {
+    pub(crate) fn start(registry: Arc<Registry>) -> std::io::Result<Self> {
+        let desk = Arc::new(HoldDesk { registry, loaded: Mutex::default(), failing: AtomicBool::new(false) });
         let (stop, stopped) = sync_channel(1);
+        let looking = Arc::clone(&desk);
         let thread = std::thread::Builder::new().name("hanok-holds".to_owned()).spawn(move || {
-            let mut desk = Desk { registry, held: BTreeMap::new(), failing: false };
-            loop {
-                let loaded = repository.ready().all();
-                desk.hold(
-                    loaded.iter().map(|ready| VersionName { model: ready.model.to_string(), number: ready.version }),
-                );
-                match stopped.recv_timeout(EVERY) {
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
-                }
+            while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+                looking.hold_the_rest();
             }
         })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { desk, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// What the model repository tells of its loads.
+    pub(crate) fn keeper(&self) -> Arc<dyn VersionKeeper> {
+        Arc::clone(&self.desk) as Arc<dyn VersionKeeper>
     }
 }
 
@@ -64,32 +67,64 @@ impl Drop for LoadedHolds {
     }
 }
 
-struct Desk {
-    registry: Arc<Registry>,
-    held: BTreeMap<VersionName, Hold>,
-    failing: bool,
+/// A version that is loaded, held or not yet. Dropping it lets go.
+#[derive(Debug)]
+struct Loaded {
+    name: VersionName,
+    hold: OnceLock<Hold>,
 }
 
-impl Desk {
-    /// Holds what is loaded and registered, and nothing else.
-    fn hold(&mut self, loaded: impl Iterator<Item = VersionName>) {
-        let loaded: BTreeSet<VersionName> = loaded.collect();
-        self.held.retain(|name, _| loaded.contains(name));
-        let mut failure = None;
-        for name in loaded {
-            if self.held.contains_key(&name) {
-                continue;
-            }
-            match self.try_hold(&name) {
-                Ok(Some(hold)) => drop(self.held.insert(name, hold)),
-                Ok(None) => {}
-                Err(error) => failure = Some(error),
-            }
+/// Who holds. What is loaded belongs to the model repository.
+#[derive(Debug)]
+struct HoldDesk {
+    registry: Arc<Registry>,
+    loaded: Mutex<Vec<Weak<Loaded>>>,
+    failing: AtomicBool,
+}
+
+impl VersionKeeper for HoldDesk {
+    fn keep(&self, model: &str, version: u64) -> KeptVersion {
+        let name = VersionName { model: model.to_owned(), number: version };
+        let loaded = Arc::new(Loaded { name, hold: OnceLock::new() });
+        self.note(self.hold(&loaded));
+        self.loaded().push(Arc::downgrade(&loaded));
+        Box::new(loaded)
+    }
+}
+
+impl HoldDesk {
+    /// Tries again what is loaded and not held.
+    fn hold_the_rest(&self) {
+        let loaded: Vec<Arc<Loaded>> = {
+            let mut loaded = self.loaded();
+            loaded.retain(|one| one.strong_count() > 0);
+            loaded.iter().filter_map(Weak::upgrade).collect()
+        };
+        let tries = loaded.iter().filter(|one| one.hold.get().is_none()).map(|one| self.hold(one));
+        self.note(tries.fold(Ok(()), Result::and));
+    }
+
+    /// Holds a version, where the registry has it and has not evicted it.
+    fn hold(&self, loaded: &Loaded) -> Result<(), RegistryError> {
+        if let Some(hold) = self.try_hold(&loaded.name)? {
+            // Held twice at the same moment is held.
+            drop(loaded.hold.set(hold));
         }
-        if let Some(error) = failure.as_ref().filter(|_| !self.failing) {
+        Ok(())
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, Vec<Weak<Loaded>>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells of the first failure after a success.
+    fn note(&self, outcome: Result<(), RegistryError>) {
+        let failed_before = self.failing.swap(outcome.is_err(), Ordering::Relaxed);
+        if let Err(error) = outcome
+            && !failed_before
+        {
             tracing::warn!(%error, detail = error.operator_detail(), "loaded versions are not kept from eviction");
         }
-        self.failing = failure.is_some();
     }
 
     /// `None` where the registry does not have the version, or has evicted it.

@@ -5,7 +5,9 @@ mod local_runtime;
 mod observation_pump;
 mod shadow_views;
 mod start;
+mod watch;
 
 pub(crate) use loaded_holds::{LoadedHolds, open_registry};
 use local_runtime::LocalRuntime;
-pub(crate) use start::start;
+pub(crate) use start::{check, start};
+pub(crate) use watch::{WatchSettings, Watches, Webhooks};

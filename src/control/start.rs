@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hanok_api::{
-    AdminSettings, ControlPlane, ControlSettings, DeclaredSettings, LeaseSettings, RemoteRuntime, RemoteSettings,
-    RunningControlPlane, RunningRuntimeAdmin, RuntimeAdmin, RuntimePort, StartError,
+    AdminSettings, ControlCalls, ControlPlane, ControlSettings, DeclaredSettings, LeaseSettings, RemoteRuntime,
+    RemoteSettings, RunningControlPlane, RunningRuntimeAdmin, RuntimeAdmin, RuntimePort, StartError, WebhookReceiver,
 };
 use hanok_registry::Registry;
 use hanok_server::ServerState;
 use hanok_state::{StateStore, StoreSettings};
 
-use super::LocalRuntime;
+use super::{LocalRuntime, Webhooks};
+use crate::bounded_text::{self, LARGEST_SETTINGS};
 use crate::commands::error::CommandError;
 use crate::settings::{ControlFlags, DEFAULT_STATE, DriftName};
 
@@ -41,6 +42,14 @@ impl Control {
         }
     }
 
+    /// Calls on the control plane, where it is in this process.
+    pub(crate) fn calls(&self) -> Option<ControlCalls> {
+        match self {
+            Self::Plane(plane) => Some(plane.calls()),
+            Self::Door(_) => None,
+        }
+    }
+
     /// Writes its metrics, where it has any.
     pub(crate) fn metrics(&self) -> Option<Arc<dyn Fn() -> String + Send + Sync>> {
         match self {
@@ -58,11 +67,21 @@ impl Control {
     }
 }
 
+/// Checks what the flags name, without starting anything: before anything listens.
+pub(crate) fn check(flags: &ControlFlags) -> Result<(), CommandError> {
+    if flags.admin_port.is_some() {
+        token("admin-token-file", flags.admin_token_file.as_deref())?;
+        remotes(flags)?;
+    }
+    Ok(())
+}
+
 /// Starts the control plane, or the door for one elsewhere, where the flags ask for it.
 pub(crate) async fn start(
     flags: &ControlFlags,
     state: &ServerState,
     registry: Option<Arc<Registry>>,
+    webhooks: &Arc<Webhooks>,
 ) -> Result<Option<Control>, CommandError> {
     let Some(port) = flags.admin_port else { return Ok(None) };
     let admin = AdminSettings {
@@ -84,6 +103,7 @@ pub(crate) async fn start(
         admin,
         registry,
         declared: declared(flags, shared),
+        webhooks: Some(Arc::clone(webhooks) as Arc<dyn WebhookReceiver>),
         lease: shared.then(|| LeaseSettings { holder: replica_name(), term: LEASE_TERM }),
         ..ControlSettings::default()
     };
@@ -98,7 +118,7 @@ pub(crate) async fn start(
 fn declared(flags: &ControlFlags, shared: bool) -> Option<DeclaredSettings> {
     let state = Path::new(if shared { DEFAULT_STATE } else { &flags.state });
     flags.declared.clone().map(|place| DeclaredSettings {
-        place,
+        place: place.absolute(),
         poll: Duration::from_secs(flags.declared_poll_secs),
         correct_drift: flags.declared_drift == DriftName::Correct,
         beside: state.parent().unwrap_or(Path::new("")).join("declared"),
@@ -157,7 +177,7 @@ fn remotes(flags: &ControlFlags) -> Result<Vec<Arc<dyn RuntimePort>>, CommandErr
 
 fn token(flag: &str, path: Option<&Path>) -> Result<Option<String>, CommandError> {
     let Some(path) = path else { return Ok(None) };
-    let text = std::fs::read_to_string(path)
+    let text = bounded_text::read(path, LARGEST_SETTINGS)
         .map_err(|error| CommandError::input(format!("--{flag}: `{}` cannot be read: {error}", path.display())))?;
     Ok(Some(text.trim().to_owned()))
 }

@@ -5,11 +5,15 @@ mod declarations;
 mod key_tensor;
 mod metrics;
 mod plan;
+mod served_log;
 mod services;
 mod step;
+mod told;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use declarations::{open_stores, read_declarations, told_to_operator};
+pub(crate) use declarations::{open_some_stores, read_declarations, unreadable};
+pub(crate) use served_log::{SEGMENTS_OF_LOG, segments};
 pub(crate) use services::FeatureServices;
+pub(crate) use told::{mistake, told_to_operator};

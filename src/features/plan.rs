@@ -4,7 +4,7 @@
 //! Pure. The invariant: what does not fit is refused here, never when a request comes.
 
 use hanok_backend::ServingError;
-use hanok_features::{FeatureService, FeatureSet, KeyType, ModelInput, TensorFormat};
+use hanok_features::{FeatureService, FeatureSet, InputForm, KeyType, ModelInput, TensorFormat};
 use hanok_model_config::{InputSpec, ModelConfig};
 use hanok_tensor::{DataType, Shape};
 
@@ -38,6 +38,8 @@ pub(super) struct FilledInput {
     pub(super) format: TensorFormat,
     /// Dimensions without the batch dimension; at most one is -1.
     pub(super) dims: Shape,
+    /// What it takes of a row.
+    pub(super) form: InputForm,
 }
 
 /// A service and a model, put together.
@@ -82,6 +84,12 @@ impl StepPlan {
                     client.len() - 1
                 }
             };
+            let elements: i64 = client[sent].dims.iter().filter(|dimension| **dimension >= 0).product();
+            if elements != 1 {
+                return Err(refuse(format!(
+                    "join key `{name}` has one value a row, and the input of that name `{elements}`"
+                )));
+            }
             let data_type = client[sent].data_type;
             if !fits(data_type, key_type) {
                 let (key_type, data_type) = (key_type.as_str(), data_type.config_name());
@@ -99,17 +107,18 @@ impl StepPlan {
                 origins.push(InputOrigin::Sent(sent));
                 continue;
             };
-            if spec.dims.iter().filter(|dimension| **dimension < 0).count() > 1 {
-                return Err(refuse(format!("input `{}` has more than one dimension of any size", spec.name)));
-            }
             let Some(format) = input.format else {
                 return Err(refuse(format!("no feature can fill input `{}`", spec.name)));
+            };
+            let Some(form) = InputForm::new(format, &input.dims) else {
+                return Err(refuse(format!("input `{}` has more than one dimension of any size", spec.name)));
             };
             origins.push(InputOrigin::Feature(FilledInput {
                 feature,
                 sent: client.len(),
                 format,
                 dims: spec.dims.clone(),
+                form,
             }));
             let mut overriding = spec.clone();
             overriding.optional = true;

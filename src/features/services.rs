@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use super::declarations::{open_stores, read_declarations};
 use super::metrics;
 use super::plan::StepPlan;
+use super::served_log::ServedLog;
 use super::step::{LookupStep, serving_error};
 use crate::commands::error::CommandError;
 
@@ -25,18 +26,22 @@ pub(crate) struct FeatureServices {
     /// Where the look-ups' tasks run; models are loaded elsewhere.
     runtime: Handle,
     lookups: Mutex<BTreeMap<String, Arc<Lookup>>>,
+    /// What was served, where it is noted.
+    log: Option<ServedLog>,
 }
 
 impl FeatureServices {
-    /// Reads the declarations and opens their stores. Blocks.
-    pub(crate) fn open(file: &Path, runtime: Handle) -> Result<Self, CommandError> {
+    /// Reads the declarations and opens their stores, and in a folder a log of what is served, of at most so many bytes.
+    /// Blocks.
+    pub(crate) fn open(file: &Path, log: Option<(&Path, u64)>, runtime: Handle) -> Result<Self, CommandError> {
         let set = read_declarations(file)?;
         let stores = open_stores(&set, file)?;
-        Ok(Self::new(set, stores, runtime))
+        let log = log.map(|(folder, bytes)| ServedLog::open(folder, bytes)).transpose()?;
+        Ok(Self { log, ..Self::new(set, stores, runtime) })
     }
 
     pub(super) fn new(set: FeatureSet, stores: OpenStores, runtime: Handle) -> Self {
-        Self { set, stores, runtime, lookups: Mutex::default() }
+        Self { set, stores, runtime, lookups: Mutex::default(), log: None }
     }
 
     /// Counts of the look-ups, in Prometheus' text format.
@@ -44,7 +49,7 @@ impl FeatureServices {
         let lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
         let counts: Vec<(&str, LookupStatistics)> =
             lookups.iter().map(|(service, lookup)| (service.as_str(), lookup.statistics())).collect();
-        metrics::render(&counts)
+        metrics::render(&counts, self.log.as_ref().map(ServedLog::counts))
     }
 
     fn lookup(&self, service: &str) -> Result<Arc<Lookup>, ServingError> {
@@ -70,6 +75,7 @@ impl FeatureSource for FeatureServices {
             ))
         })?;
         let plan = StepPlan::new(&self.set, declared, config)?;
-        Ok(Arc::new(LookupStep::new(plan, self.lookup(service)?)))
+        let offers = self.log.as_ref().map(ServedLog::offers);
+        Ok(Arc::new(LookupStep::new(plan, self.lookup(service)?, offers)))
     }
 }

@@ -1,11 +1,12 @@
 //! Fills the inputs of one request: keys out of its tensors, one look-up, values into tensors.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use hanok_backend::{ErrorCode, InferenceRequest, InputTensor, ParameterValue, Parameters, ServingError};
 use hanok_features::{
-    Column, ErrorCode as FeatureCode, FeatureError, Lookup, Origin, ResolveRequest, Resolved, ValueRef,
+    Column, ErrorCode as FeatureCode, FeatureError, InputForm, Lookup, Origin, ResolveRequest, Resolved, ValueRef,
 };
 use hanok_model_config::ModelConfig;
 use hanok_repository::{FeatureStep, FillFuture, FilledRequest};
@@ -14,6 +15,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::key_tensor::key_column;
 use super::plan::{FilledInput, InputOrigin, StepPlan};
+use super::served_log::Offers;
 
 /// Name of the request parameter that asks to be told of the features, and of the response parameter that tells.
 const TOLD: &str = "hanok_features";
@@ -23,34 +25,39 @@ const TOLD: &str = "hanok_features";
 pub(super) struct LookupStep {
     plan: StepPlan,
     lookup: Arc<Lookup>,
+    /// What the model's inputs take, by feature of the service.
+    forms: Arc<[Option<InputForm>]>,
+    /// Where what was served is noted, if it is.
+    log: Option<Offers>,
 }
 
 impl LookupStep {
-    pub(super) const fn new(plan: StepPlan, lookup: Arc<Lookup>) -> Self {
-        Self { plan, lookup }
+    pub(super) fn new(plan: StepPlan, lookup: Arc<Lookup>, log: Option<Offers>) -> Self {
+        let mut forms = vec![None; lookup.service().features.len()];
+        for filled in filled(&plan) {
+            forms[filled.feature] = Some(filled.form);
+        }
+        Self { plan, lookup, forms: forms.into(), log }
     }
 
     async fn resolve(&self, mut request: InferenceRequest) -> Result<FilledRequest, ServingError> {
         let mut asked = ResolveRequest::new(usize::try_from(request.rows).unwrap_or(usize::MAX));
-        asked.deadline = request.deadline.map(Into::into);
+        asked.forms = Arc::clone(&self.forms);
+        asked.deadline = request.deadline.map(|deadline| look_up_by(Instant::now(), deadline).into());
         for key in &self.plan.keys {
             if let Some(tensor) = request.inputs.get(key.sent).and_then(Option::as_ref) {
                 asked.keys.insert(key.name.clone(), key_column(&tensor.data, key.data_type)?);
             }
         }
         let is_sent = |filled: &FilledInput| matches!(request.inputs.get(filled.sent), Some(Some(_)));
-        asked.filled_in = self.filled().filter(|filled| is_sent(filled)).map(|filled| filled.feature).collect();
+        asked.filled_in = filled(&self.plan).filter(|filled| is_sent(filled)).map(|filled| filled.feature).collect();
         let resolved = self.lookup.resolve(&asked).await.map_err(|error| serving_error(&error))?;
         let told = if takes_told(&mut request.parameters) { told(&resolved) } else { Parameters::new() };
         request.inputs = self.inputs(&mut request.inputs, &resolved)?.into();
+        if let Some(log) = &self.log {
+            log.offer(&request.id, asked, resolved);
+        }
         Ok(FilledRequest { request, told })
-    }
-
-    fn filled(&self) -> impl Iterator<Item = &FilledInput> {
-        self.plan.origins.iter().filter_map(|origin| match origin {
-            InputOrigin::Sent(_) => None,
-            InputOrigin::Feature(filled) => Some(filled),
-        })
     }
 
     /// The model's inputs: tensors of the client moved, those of features written one after another into one buffer.
@@ -93,8 +100,8 @@ impl LookupStep {
         };
         let mut elements = fixed;
         if filled.dims.iter().any(|dimension| *dimension < 0) {
-            // The first list says how long every list is; what is no list is one element.
-            elements = (0..column.len()).find_map(length).unwrap_or(1);
+            // The first list says how long every list is; where there is none, a row is as short as it may be.
+            elements = (0..column.len()).find_map(length).unwrap_or(fixed);
             if fixed == 0 || elements % fixed != 0 {
                 let reason = format!("expected lists of a multiple of `{fixed}` elements, got `{elements}`");
                 return Err(self.unfit(filled, &FeatureError::invalid("tensor", reason)));
@@ -112,6 +119,19 @@ impl LookupStep {
         let feature = &self.lookup.service().features[filled.feature];
         ServingError::unsupported(format!("feature `{}` for input '{}': {error}", feature.reference(), feature.input))
     }
+}
+
+fn filled(plan: &StepPlan) -> impl Iterator<Item = &FilledInput> {
+    plan.origins.iter().filter_map(|origin| match origin {
+        InputOrigin::Sent(_) => None,
+        InputOrigin::Feature(filled) => Some(filled),
+    })
+}
+
+/// When a look-up must end so that what it falls back to is still of use: a quarter of the time that is left is the
+/// model's.
+fn look_up_by(now: Instant, deadline: Instant) -> Instant {
+    now + deadline.saturating_duration_since(now) / 4 * 3
 }
 
 impl FeatureStep for LookupStep {

@@ -59,7 +59,7 @@ input [ { name: "wind" data_type: TYPE_FP32 dims: [ 1 ] },
 output [ { name: "OUTPUT0" data_type: TYPE_FP32 dims: [ 1 ] } ]
 parameters { key: "feature_service" value { string_value: "delay" } }"#;
 
-/// Knows every origin but `XXX`, and notes how many keys each read had.
+/// Knows every origin but `QQQ`, and notes how many keys each read had.
 #[derive(Debug, Default)]
 struct CountingStore {
     reads: Mutex<Vec<usize>>,
@@ -80,7 +80,7 @@ impl OnlineStore for CountingStore {
                         KeyValue::String(text) => Some(*text),
                         _ => None,
                     });
-                    if origin == Some("XXX") {
+                    if origin == Some("QQQ") {
                         continue;
                     }
                     for (column, feature) in view.features().enumerate() {
@@ -140,6 +140,7 @@ fn floats(rows: usize, values: &[f32]) -> InputTensor {
 fn request(rows: u32, inputs: [Option<InputTensor>; 6]) -> InferenceRequest {
     InferenceRequest {
         id: "".into(),
+        regions: None,
         inputs: inputs.into_iter().collect(),
         rows,
         outputs: OutputSelection::All,
@@ -209,7 +210,7 @@ async fn what_the_client_sends_overrides_and_is_not_looked_up() {
     let store = Arc::<CountingStore>::default();
     let step = step(&store, MODEL).unwrap();
     // The view of wind and sky is given whole: its hour is not needed, and its default is not used.
-    let own = [Some(texts(&["XXX"])), Some(seats(1)), None, Some(floats(1, &[3.0])), None, Some(texts(&["fog"]))];
+    let own = [Some(texts(&["QQQ"])), Some(seats(1)), None, Some(floats(1, &[3.0])), None, Some(texts(&["fog"]))];
     let filled = step.fill(request(1, own)).await.unwrap().request;
     assert_eq!(filled.inputs[0].as_ref().unwrap().data, floats(1, &[3.0]).data);
     assert_eq!(filled.inputs[3].as_ref().unwrap().data, texts(&["fog"]).data);
@@ -226,7 +227,7 @@ async fn failures_of_the_look_up_are_the_request_s() {
     let error = fails([Some(texts(&["JFK"])), Some(seats(1)), None, None, None, None]).await;
     assert_eq!(error.code(), ErrorCode::InvalidArgument);
     assert_eq!(error.message(), "key `hour`: expected values of type `int64` for view `weather`, got none");
-    let error = fails([Some(texts(&["XXX"])), Some(seats(1)), Some(hours(&[5])), None, None, None]).await;
+    let error = fails([Some(texts(&["QQQ"])), Some(seats(1)), Some(hours(&[5])), None, None, None]).await;
     assert_eq!(error.code(), ErrorCode::NotFound);
     assert_eq!(error.message(), "feature `weather:sky` of row `0`: the store has no row for the key");
 }
@@ -256,6 +257,32 @@ async fn requests_of_every_model_of_a_service_are_read_together() {
     assert!(metrics.contains("hanok_feature_values_total{service=\"delay\",from=\"store\"} 300\n"), "{metrics}");
 }
 
+/// Never answers.
+#[derive(Debug)]
+struct HangingStore;
+
+impl OnlineStore for HangingStore {
+    fn read<'a>(&'a self, _: &'a StoreRead) -> ReadFuture<'a> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn fallbacks_come_before_the_request_s_own_deadline() {
+    let stores = OpenStores::default().with("main", Arc::new(HangingStore));
+    let declared = DECLARED
+        .replace("type: string, fallback: fail", "type: string, default: clear")
+        .replace("weather:sky, airports:place]", "weather:sky, airports:place], deadline_milliseconds: 60000");
+    let services = FeatureServices::new(read_features(&declared).unwrap(), stores, tokio::runtime::Handle::current());
+    let step = services.step(&model(MODEL), "delay").unwrap();
+    let mut asked = request(1, [Some(texts(&["JFK"])), Some(seats(1)), Some(hours(&[5])), None, None, None]);
+    let deadline = Instant::now() + Duration::from_secs(1);
+    asked.deadline = Some(deadline);
+    let filled = step.fill(asked).await.unwrap().request;
+    assert!(Instant::now() < deadline);
+    assert_eq!(filled.inputs[0].as_ref().unwrap().data, floats(1, &[-1.0]).data);
+}
+
 #[tokio::test]
 async fn what_does_not_fit_is_refused_when_the_model_is_loaded() {
     let refused = |text: &str| step(&Arc::default(), text).unwrap_err().message().to_owned();
@@ -271,6 +298,13 @@ async fn what_does_not_fit_is_refused_when_the_model_is_loaded() {
     assert_eq!(
         refused(&MODEL.replace(r#""origin" data_type: TYPE_STRING"#, r#""origin" data_type: TYPE_FP32"#)),
         format!("{start}join key `origin` is `string`, and the input of that name `TYPE_FP32`")
+    );
+    assert_eq!(
+        refused(&MODEL.replace(
+            r#""origin" data_type: TYPE_STRING dims: [ 1 ]"#,
+            r#""origin" data_type: TYPE_STRING dims: [ 2 ]"#
+        )),
+        format!("{start}join key `origin` has one value a row, and the input of that name `2`")
     );
     let unknown = services(&Arc::default()).step(&model(MODEL), "delai").unwrap_err();
     assert_eq!(

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use hanok_api::DeclaredPlace;
 
+use super::NotRepeated;
+use super::registry::size;
 use crate::client::ServerAddress;
 
 /// Where the control plane keeps its state unless told otherwise.
@@ -39,9 +41,14 @@ pub(crate) struct ControlFlags {
     /// Where the control plane keeps what must survive: a file (SQLite), or `postgres://...` for several replicas
     #[arg(long, value_name = "PLACE", default_value = DEFAULT_STATE, env = "HANOK_STATE")]
     pub(crate) state: String,
-    /// Folder of the local registry: the admin API offers it, and its versions that are loaded here are never evicted
+    /// Folder of the local registry: the admin API offers it, watched models are fetched into it, and its versions that are
+    /// loaded here are never evicted. With --watch .hanok/registry unless told otherwise
     #[arg(long, value_name = "DIR", env = "HANOK_REGISTRY")]
     pub(crate) registry: Option<PathBuf>,
+    /// Most bytes that the registry's files may take when watched models are fetched, such as `50GB`: what was fetched and is
+    /// not in use is evicted to stay below, least recently used first
+    #[arg(long, value_name = "SIZE", env = "HANOK_REGISTRY_QUOTA", value_parser = size)]
+    pub(crate) registry_quota: Option<u64>,
     /// Bring and keep in force what is declared in this folder, or on a Git branch: git+https://HOST/PATH#BRANCH:FOLDER, or
     /// the same over ssh, http or file
     #[arg(
@@ -49,7 +56,9 @@ pub(crate) struct ControlFlags {
         value_name = "DIR|GIT-URL",
         requires = "admin_port",
         conflicts_with = "steered",
-        env = "HANOK_DECLARED"
+        env = "HANOK_DECLARED",
+        hide_env_values = true,
+        value_parser = NotRepeated(str::parse::<DeclaredPlace>)
     )]
     pub(crate) declared: Option<DeclaredPlace>,
     /// Seconds between two looks at what is declared

@@ -69,7 +69,7 @@ inert_flags! {
     strict_model_config: "strict-model-config" => Harmless, "use --disable-auto-complete-config";
     model_load_retry_count: "model-load-retry-count" => Harmless, "loads are not retried; a changed folder is in mode poll";
     model_namespacing: "model-namespacing" => RefusedUnlessOff, "models of equal name in several repositories are not offered";
-    enable_peer_access: "enable-peer-access" => Harmless, "no GPU is used yet";
+    enable_peer_access: "enable-peer-access" => Harmless, "not offered for GPUs yet";
     log_error: "log-error" => Harmless, "errors are always logged";
     log_file: "log-file" => Harmless, "the log goes to standard error; redirect it there";
     http_restricted_api: "http-restricted-api" => Refused, "restricted APIs are not offered yet, and an open one is not what you asked for";
@@ -99,7 +99,6 @@ inert_flags! {
     vertex_ai_port: "vertex-ai-port" => Harmless, "this front end is not offered";
     vertex_ai_thread_count: "vertex-ai-thread-count" => Harmless, "this front end is not offered";
     vertex_ai_default_model: "vertex-ai-default-model" => Harmless, "this front end is not offered";
-    allow_gpu_metrics: "allow-gpu-metrics" => Harmless, "no GPU is used yet";
     allow_cpu_metrics: "allow-cpu-metrics" => Harmless, "memory of the host and of the process is always told";
     metrics_interval_ms: "metrics-interval-ms" => Harmless, "metrics are read when they are asked for, and so never lag";
     metrics_config: "metrics-config" => Harmless, "counters and latency histograms are always on; summaries are not offered";
@@ -116,13 +115,10 @@ inert_flags! {
     response_cache_byte_size: "response-cache-byte-size" => Harmless, "the response cache is not offered yet";
     rate_limit: "rate-limit" => RefusedUnlessOff, "the rate limiter is not offered yet";
     rate_limit_resource: "rate-limit-resource" => Refused, "the rate limiter is not offered yet";
-    pinned_memory_pool_byte_size: "pinned-memory-pool-byte-size" => Harmless, "no GPU is used yet";
-    cuda_memory_pool_byte_size: "cuda-memory-pool-byte-size" => Harmless, "no GPU is used yet";
-    cuda_virtual_address_size: "cuda-virtual-address-size" => Harmless, "no GPU is used yet";
-    min_supported_compute_capability: "min-supported-compute-capability" => Harmless, "no GPU is used yet";
+    cuda_virtual_address_size: "cuda-virtual-address-size" => Harmless, "not offered for GPUs yet";
+    min_supported_compute_capability: "min-supported-compute-capability" => Harmless, "not offered for GPUs yet";
     buffer_manager_thread_count: "buffer-manager-thread-count" => Harmless, "requests are slices of what was received; the one copy is the instance's";
     host_policy: "host-policy" => Harmless, "instances are not pinned yet";
-    model_load_gpu_limit: "model-load-gpu-limit" => Harmless, "no GPU is used yet";
     allow_client_shm: "allow-client-shm" => RefusedUnlessOff, "shared memory is not offered yet";
 }
 

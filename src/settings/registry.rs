@@ -6,11 +6,14 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+/// Where the local registry is unless told otherwise.
+pub(crate) const DEFAULT_REGISTRY: &str = ".hanok/registry";
+
 /// Where the local registry is, and how results are printed.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RegistryFlags {
     /// Folder of the local registry
-    #[arg(long, global = true, value_name = "DIR", default_value = ".hanok/registry", env = "HANOK_REGISTRY")]
+    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_REGISTRY, env = "HANOK_REGISTRY")]
     pub(crate) registry: PathBuf,
     /// How results are printed
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
@@ -56,7 +59,7 @@ impl ActorFlag {
 }
 
 /// Parses a number of bytes: `1000000`, `20GB`, `512MiB`.
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let refused = || format!("expected a number of bytes such as `1000000`, `20GB` or `512MiB`, got `{text}`");
     let digits = text.len() - text.trim_start_matches(|character: char| character.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);

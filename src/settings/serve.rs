@@ -7,8 +7,10 @@ use clap::{ArgAction, Args, ValueEnum};
 use hanok_repository::ControlMode;
 
 use super::admin::ControlFlags;
+use super::gpu::GpuFlags;
 use super::inert::InertFlags;
 use super::value::{BackendSetting, backend_setting, boolean};
+use super::watch::WatchFlags;
 
 /// Flags of `hanok serve`.
 #[derive(Args, Clone, Debug)]
@@ -24,11 +26,15 @@ pub(crate) struct ServeArguments {
     #[command(flatten)]
     pub(crate) backends: BackendFlags,
     #[command(flatten)]
+    pub(crate) gpus: GpuFlags,
+    #[command(flatten)]
     pub(crate) life: LifeFlags,
     #[command(flatten)]
     pub(crate) limits: LimitFlags,
     #[command(flatten)]
     pub(crate) control: ControlFlags,
+    #[command(flatten)]
+    pub(crate) watch: WatchFlags,
     #[command(flatten)]
     pub(crate) log: LogFlags,
     #[command(flatten)]
@@ -86,6 +92,13 @@ pub(crate) struct RepositoryFlags {
     /// Declared features (YAML), for models whose configuration names a feature service; see `hanok features`
     #[arg(long, value_name = "FILE", env = "HANOK_FEATURES")]
     pub(crate) features: Option<PathBuf>,
+    /// Note what each request's features were in this folder, for `hanok features skew`: never waited for; rows that the log
+    /// has no room for are dropped and counted
+    #[arg(long, value_name = "DIR", env = "HANOK_FEATURE_LOG", requires = "features")]
+    pub(crate) feature_log: Option<PathBuf>,
+    /// Megabytes that the log of served features may take; beyond it the oldest eighth is removed
+    #[arg(long, value_name = "COUNT", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub(crate) feature_log_megabytes: u64,
     /// Model to load at start in mode explicit; may be given several times; `*` for all
     #[arg(long = "load-model", value_name = "NAME")]
     pub(crate) load_models: Vec<String>,

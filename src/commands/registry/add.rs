@@ -1,20 +1,22 @@
 //! `hanok registry add`: files of this machine become the next version of a model.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use hanok_model_config::{SignatureTensor, read_onnx_signature};
 use hanok_registry::{
-    Digest, GitCommit, LocalFiles, Origin, Provenance, Registered, Signature, TensorSignature, TrainingData,
-    VersionFacts, VersionReference,
+    Digest, GitCommit, LocalFiles, Origin, Provenance, Registered, Signature, TrainingData, VersionFacts,
+    VersionReference, one_line,
 };
 use serde_json::json;
 
 use super::{Desk, pair, size};
+use crate::bounded_text;
 use crate::commands::error::CommandError;
 use crate::settings::QuotaFlag;
+
+/// Largest file of facts or digests, in bytes.
+const LARGEST_INPUT: u64 = 64 << 20;
 
 /// Arguments of `hanok registry add`.
 #[derive(Debug, clap::Args)]
@@ -73,7 +75,7 @@ pub(super) fn run(desk: &Desk, arguments: &AddArguments) -> Result<ExitCode, Com
         (Some(asked), Some(pinned)) => {
             let digests = arguments.digests.as_deref().map_or_else(|| Ok(BTreeMap::new()), read_digests)?;
             let origin = Origin { asked: asked.clone(), pinned: pinned.clone() };
-            let provenance = Provenance { origin, digests, facts };
+            let provenance = Provenance { origin, revision: None, digests, facts };
             desk.registry.import_fetched(&arguments.model, &arguments.path, &provenance, &actor)?
         }
         _ => {
@@ -97,6 +99,11 @@ fn facts(desk: &Desk, arguments: &AddArguments) -> Result<VersionFacts, CommandE
         Some(path) => serde_json::from_str(&read("facts", path)?)
             .map_err(|error| CommandError::input(format!("--facts: `{}`: {error}", path.display())))?,
     };
+    if facts.origin.is_some() {
+        return Err(CommandError::input(
+            "--facts: must not tell an `origin`; say where another program fetched the folder from with --origin and --pinned",
+        ));
+    }
     facts.metrics.extend(arguments.metrics.iter().cloned());
     facts.tags.extend(arguments.tags.iter().cloned());
     if let Some(reference) = &arguments.training_data {
@@ -126,27 +133,26 @@ fn onnx_signature(path: &Path) -> Result<Option<Signature>, CommandError> {
         let shown = file.display();
         CommandError::input(format!("`{shown}` is no ONNX model: {reason}; --no-signature registers it all the same"))
     };
-    let bytes = fs::read(&file).map_err(|error| refused(error.to_string()))?;
-    let graph = read_onnx_signature(&bytes).map_err(|error| refused(error.to_string()))?.signature;
-    let side = |tensors: &[SignatureTensor]| tensors.iter().map(tensor).collect::<Option<Vec<_>>>();
-    Ok(side(&graph.inputs).zip(side(&graph.outputs)).map(|(inputs, outputs)| Signature { inputs, outputs }))
-}
-
-fn tensor(tensor: &SignatureTensor) -> Option<TensorSignature> {
-    let data_type = tensor.data_type?.name().to_owned();
-    Some(TensorSignature { name: tensor.name.clone(), data_type, shape: tensor.dims.clone()? })
+    crate::onnx_signature::of_file(&file).map_err(refused)
 }
 
 /// Lines as `sha256sum` writes them: digest, two spaces (or a space and an asterisk), path.
 fn read_digests(path: &Path) -> Result<BTreeMap<String, Digest>, CommandError> {
-    let mut digests = BTreeMap::new();
+    let mut digests: BTreeMap<String, Digest> = BTreeMap::new();
     for (line, number) in read("digests", path)?.lines().zip(1..) {
-        let refused =
-            || CommandError::input(format!("--digests: line {number}: expected `DIGEST  PATH`, got `{line}`"));
+        let refused = || {
+            CommandError::input(format!("--digests: line {number}: expected `DIGEST  PATH`, got `{}`", one_line(line)))
+        };
         let (digest, name) = line.split_once(' ').ok_or_else(refused)?;
         let name = name.strip_prefix([' ', '*']).ok_or_else(refused)?;
         let name = name.strip_prefix("./").unwrap_or(name);
-        digests.insert(name.to_owned(), digest.parse().map_err(|_| refused())?);
+        let digest = digest.parse().map_err(|_| refused())?;
+        if digests.insert(name.to_owned(), digest).is_some_and(|before| before != digest) {
+            let name = one_line(name);
+            return Err(CommandError::input(format!(
+                "--digests: line {number}: `{name}` has another digest further up"
+            )));
+        }
     }
     if digests.is_empty() {
         return Err(CommandError::input("--digests: expected one line at least, got an empty file"));
@@ -155,7 +161,7 @@ fn read_digests(path: &Path) -> Result<BTreeMap<String, Digest>, CommandError> {
 }
 
 fn read(flag: &str, path: &Path) -> Result<String, CommandError> {
-    fs::read_to_string(path)
+    bounded_text::read(path, LARGEST_INPUT)
         .map_err(|error| CommandError::input(format!("--{flag}: `{}` cannot be read: {error}", path.display())))
 }
 

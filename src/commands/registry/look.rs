@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use hanok_registry::{
     FactChange, FileChange, FileContent, Lineage, LogRecord, Model, Stage, StageRule, TensorSignature, Version,
-    VersionDifference, VersionFilter, VersionRecord, VersionReference, difference,
+    VersionDifference, VersionFilter, VersionRecord, VersionReference, difference, one_line,
 };
 use serde_json::{Value, json};
 
@@ -126,7 +126,7 @@ pub(super) fn show(desk: &Desk, arguments: &ShowArguments) -> Result<ExitCode, C
 fn record_text(record: &VersionRecord) -> String {
     let (version, facts) = (&record.version, &record.version.facts);
     let mut text = format!("{}\n", version.name);
-    let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:<14}{value}\n"));
+    let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:<14}{}\n", one_line(value)));
     line("digest", &version.digest.to_string());
     line("stage", version.stage.as_str());
     line("aliases", &dash(&version.aliases.join(", ")));
@@ -212,12 +212,14 @@ fn difference_text(found: &VersionDifference) -> String {
 
 /// As `hanok apply` shows changes.
 fn change(text: &mut String, name: &str, before: Option<String>, after: Option<String>) {
-    text.push_str(&match (before, after) {
-        (Some(before), Some(after)) => format!("~ {name}: {before} -> {after}\n"),
-        (None, Some(after)) => format!("+ {name}: {after}\n"),
-        (Some(before), None) => format!("- {name}: {before}\n"),
-        (None, None) => String::new(),
-    });
+    let line = match (before, after) {
+        (Some(before), Some(after)) => format!("~ {name}: {before} -> {after}"),
+        (None, Some(after)) => format!("+ {name}: {after}"),
+        (Some(before), None) => format!("- {name}: {before}"),
+        (None, None) => return,
+    };
+    text.push_str(&one_line(&line));
+    text.push('\n');
 }
 
 pub(super) fn log(desk: &Desk, arguments: &LogArguments) -> Result<ExitCode, CommandError> {
@@ -250,7 +252,7 @@ pub(super) fn policy_text(model: &Model) -> String {
         }
         if !checks.is_empty() {
             let checks: Vec<&str> = checks.iter().map(String::as_str).collect();
-            wants.push_str(&format!("; checks {}", checks.join(", ")));
+            wants.push_str(&one_line(&format!("; checks {}", checks.join(", "))));
         }
         // Writing to a text cannot fail.
         writeln!(text, "  before {stage}: {wants}").unwrap_or_default();
