@@ -1,6 +1,7 @@
 """Inputs of models that come from features: clients send keys, over every protocol, and get what the store knows."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -151,7 +152,7 @@ def test_streams_are_served_by_keys_in_order(server):
     client.start_stream(take)
     for number in range(40):
         inputs = []
-        for name, kind, value in [("origin", np.object_, "JFK" if number % 4 else "XXX"), ("seats", np.int32, number), ("hour", np.int64, 5)]:
+        for name, kind, value in [("origin", np.object_, "JFK" if number % 4 else "QQQ"), ("seats", np.int32, number), ("hour", np.int64, 5)]:
             array = np.array([[value]], dtype=kind)
             tensor = triton_grpc.InferInput(name, [1, 1], {"origin": "BYTES", "seats": "INT32", "hour": "INT64"}[name])
             tensor.set_data_from_numpy(array)
@@ -182,7 +183,7 @@ def test_rows_that_are_written_while_the_server_runs_are_seen(server):
         ({"hour": ("INT32", [2, 1], [5, 5])}, 400, "inference input 'hour' data-type is 'INT32', but model 'ride' expects 'INT64'"),
         ({"hour": ("INT64", [1, 1], [5])}, 400, "input 'hour' batch size does not match other inputs for 'ride'"),
         ({"hour": ("INT64", [2, 2], [5, 5, 5, 5])}, 400, "unexpected shape for input 'hour' for model 'ride'"),
-        ({"origin": ("BYTES", [2, 1], ["JFK", "x" * (1 << 20)])}, 400, "key, row `1`: expected a key of at most `4096` bytes"),
+        ({"origin": ("BYTES", [2, 1], ["JFK", "x" * (1 << 20)])}, 400, "row `1`: expected at most `4096` bytes with the names"),
         ({"origin": ("BYTES", [2, 1], ["JFK", "nowhere"])}, 404, "feature `weather:sky` of row `1`: the store has no row for the key"),
         ({"origin": ("BYTES", [2, 1], ["JFK", "a:b{c}\\u0000/../d"])}, 404, "feature `weather:sky` of row `1`: the store has no row"),
         ({"hours": ("INT64", [2, 1], [5, 5])}, 400, "unexpected inference input 'hours' for model 'ride'"),
@@ -286,10 +287,12 @@ def test_a_store_that_goes_leaves_each_feature_what_is_declared_for_it_within_th
     assert 0.19 < time.monotonic() - began < 5
     assert (outputs(reply)["wind_seen"], outputs(reply)["sky_seen"]) == ([-1.5], ["clear"])
     assert told(reply) == {"wind": ["default"], "sky": ["last_known"]}
-    # The request's own deadline is sooner than the service's.
+    # The request's own deadline is sooner than the service's, and what is fallen back to makes it.
     began = time.monotonic()
-    reply = started.infer("ride", one, parameters={"timeout": 20_000})
+    reply = started.infer("ride", one, parameters={"timeout": 120_000})
     assert time.monotonic() - began < 0.19
+    assert (outputs(reply)["wind_seen"], outputs(reply)["sky_seen"]) == ([-1.5], ["clear"])
+    assert started.log().count("a feature store cannot be read") == 1
     redis.process.send_signal(18)
     redis.kill()
     assert told(ask()) == {"wind": ["default"], "sky": ["last_known"]}
@@ -302,6 +305,82 @@ def test_a_store_that_goes_leaves_each_feature_what_is_declared_for_it_within_th
     redis.say("HSET weather:JFK:5 wind 12.5 sky rain")
     started.await_true(lambda: told(ask()) == {"wind": ["store"], "sky": ["store"]}, "the store")
     assert outputs(ask())["sky_seen"] == ["rain"]
+    assert started.log().count("a feature store answers again") == 1
+
+
+LISTS = [("wind", "FP32", [2]), ("origin", "BYTES", [1]), ("sky", "BYTES", [1]), ("hour", "INT64", [1])]
+
+
+@pytest.mark.parametrize(("fallback", "status"), [("fallback: last_known, default: [8, 9]", 200), ("fallback: last_known", 503)])
+def test_a_remembered_list_of_another_length_is_not_served(redis, repository, tmp_path, serve, fallback, status):
+    features = f"[{{name: wind, type: list<float32>, {fallback}}}, {{name: sky, type: string, default: x}}]"
+    declared = declare(tmp_path, STORE.replace("PORT", str(redis.port)), features)
+    outputs_of = [(f"{name}_seen", kind, dims) for name, kind, dims in LISTS]
+    repository.add("ride", inputs=LISTS, outputs=outputs_of, parameters={"feature_service": "delay"}, max_batch_size=0)
+    started = serve(repository, "--features", str(declared))
+    redis.say("HSET weather:JFK:5 wind [1,2,3]")
+    one = {"origin": ("BYTES", [1], ["JFK"]), "hour": ("INT64", [1], [5])}
+    # The model takes two; the row is remembered as it is stored.
+    reply = started.infer("ride", one)
+    assert reply.status == (200 if status == 200 else 501), reply.body
+    redis.kill()
+    reply = started.infer("ride", one)
+    assert reply.status == status, reply.body
+    if status == 200:
+        assert outputs(reply)["wind_seen"] == [8, 9]
+    else:
+        assert "feature `weather:wind` of row `0`: the feature store is unavailable" in reply.json()["error"]
+
+
+def test_stored_values_of_another_type_are_told_to_the_operator_and_not_to_the_client(redis, repository, tmp_path, serve):
+    features = "[{name: wind, type: float32, fallback: fail}, {name: sky, type: string, fallback: fail}]"
+    declared = declare(tmp_path, STORE.replace("PORT", str(redis.port)), features)
+    started = serve(with_features(repository), "--features", str(declared))
+    redis.say("HSET weather:JFK:5 wind secret-wind sky clear")
+    one = {"origin": ("BYTES", [1, 1], ["JFK"]), "seats": ("INT32", [1, 1], [1]), "hour": ("INT64", [1, 1], [5])}
+    reply = started.infer("ride", one)
+    assert reply.status == 501, reply.body
+    assert b"secret-wind" not in reply.body
+    assert "stored features cannot be used as declared" in started.log()
+    assert "expected a value of type `float32`, got `secret-wind`" in started.log()
+
+
+def test_a_store_s_file_may_come_after_the_server_and_be_replaced(repository, tmp_path, serve):
+    declared = declare(tmp_path)
+    started = serve(with_features(repository), "--features", str(declared))
+    assert "a feature store has no file yet" in started.log()
+    wind = lambda: outputs(started.infer("ride", {**KEYS, "sky": ("BYTES", [2, 1], ["a", "b"])}))["wind_seen"]
+    assert wind() == [-1.5, -1.5]
+    for value in (11.5, 12.5):
+        for file in tmp_path.glob("features.db*"):
+            file.unlink()
+        put(declared, {"origin": "JFK", "hour": 5, "wind": value, "sky": "clear"})
+        started.await_true(lambda: wind() == [value, -1.5], "the rows of the file that is there now")
+
+
+def test_a_look_up_by_hand_makes_no_file_and_no_pipe_is_read(tmp_path):
+    declared = declare(tmp_path)
+    run = lambda *command: subprocess.run([str(binary()), "features", *command], capture_output=True, text=True, timeout=60, check=False)
+    got = run("get", "-f", str(declared), "delay", '{"origin": "JFK", "hour": 5}')
+    assert got.returncode != 0 and "store `main` has no file" in got.stderr
+    assert list(tmp_path.glob("features.db*")) == []
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    for endless in (pipe, "/dev/zero"):
+        checked = run("validate", str(endless))
+        assert checked.returncode != 0 and "it is no regular file" in checked.stderr
+
+
+def test_a_person_may_override_a_feature(server):
+    command = [str(binary()), "infer", "ride", "--json", "--server", f"http://{server.http}"]
+    given = {"origin": "JFK", "seats": "3", "hour": "5", "wind": "13"}
+    command += [part for name, value in given.items() for part in ("--input", f"{name}={value}")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = {output["name"]: output["data"] for output in json.loads(done.stdout)["outputs"]}
+    assert seen["wind_seen"] in ([13.0], [[13.0]]), done.stdout
+    done = subprocess.run([*command, "--input", "win=1"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0 and "has no input `win`" in done.stderr
 
 
 def test_keys_of_many_requests_are_read_together_and_hot_keys_not_at_all(redis, repository, tmp_path, serve):

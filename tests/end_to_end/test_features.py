@@ -51,6 +51,11 @@ def features(*arguments, given=None):
     return subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False)
 
 
+def put(declared, *rows):
+    done = features("put", "-f", declared, "weather", "-", given="\n".join(map(json.dumps, rows)))
+    assert done.returncode == 0, done.stderr
+
+
 def rows(declared, *asked):
     done = features("get", "-f", declared, "flight_delay", *map(json.dumps, asked))
     assert done.returncode == 0, done.stderr
@@ -81,29 +86,46 @@ def test_declarations_are_checked_with_lines(declared):
     declared.write_text(DECLARED.replace("type: string, default: unknown", "type: strng").replace("[origin]", "[orgin]"))
     done = features("validate", declared)
     assert done.returncode == 1
+    assert "the declarations have `2` faults (invalid_argument)\n" in done.stderr
     assert f"{declared}:15: FeatureView/weather: spec.entities[0]: expected the name of an `Entity`" in done.stderr
     assert f"{declared}:21: FeatureView/weather: spec.features[2].type: expected one of" in done.stderr
     assert "did you mean `string`?" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "told", "code"),
     [
-        (["get", "-f", "FILE", "flight_dely", "{}"], "feature service `flight_dely` does not exist; did you mean `flight_delay`?"),
-        (["get", "-f", "FILE", "flight_delay", '{"orign": "JFK"}'], "key or input `orign` does not exist; did you mean `origin`?"),
-        (["get", "-f", "FILE", "flight_delay", '{"origin": 7}'], "key `origin`, row `0`: expected `string`, got `7`"),
-        (["get", "-f", "FILE", "flight_delay", "JFK"], "expected rows as JSON objects"),
-        (["put", "-f", "FILE", "wether", "-"], "feature view `wether` does not exist; did you mean `weather`?"),
-        (["put", "-f", "FILE", "weather", "rows.parquet"], "expected a file `.csv` or `.jsonl`"),
+        (["get", "-f", "FILE", "flight_dely", "{}"], "feature service `flight_dely` does not exist; did you mean `flight_delay`?", "not_found"),
+        (["get", "-f", "FILE", "flight_delay", '{"orign": "JFK"}'], "key or input `orign` does not exist; did you mean `origin`?", "not_found"),
+        (["get", "-f", "FILE", "flight_delay", '{"origin": 7}'], "key `origin`, row `0`: expected `string`, got `7`", "invalid_argument"),
+        (["get", "-f", "FILE", "flight_delay", "JFK"], "expected rows as JSON objects", "invalid_argument"),
+        (["put", "-f", "FILE", "wether", "-"], "feature view `wether` does not exist; did you mean `weather`?", "not_found"),
+        (["put", "-f", "FILE", "weather", "rows.parquet"], "expected a file `.csv` or `.jsonl`", "invalid_argument"),
+        (["get", "-f", "FILE", "flight_delay", '{"origin": "JFK", "origin": "EWR"}'], "`origin` comes twice", "invalid_argument"),
+        (["get", "-f", "gone.yaml", "flight_delay", "{}"], "`gone.yaml` cannot be read", "not_found"),
+        (["put", "-f", "FILE", "weather", "gone.csv"], "`gone.csv` cannot be read", "not_found"),
+        (["validate", "gone.yaml"], "`gone.yaml` cannot be read", "not_found"),
     ],
 )
-def test_mistakes_are_told(declared, arguments, told):
+def test_mistakes_are_told(declared, arguments, told, code):
+    put(declared, {"origin": "JFK", "sky": "clear"})
     done = features(*[declared if one == "FILE" else one for one in arguments], given="")
     assert done.returncode == 1
-    assert told in done.stderr
+    assert told in done.stderr and done.stderr.endswith(f" ({code})\n"), done.stderr
+
+
+def test_what_to_do_is_told(declared):
+    put(declared, {"origin": "JFK"})
+    declared.write_text(DECLARED.replace(", fallback: missing", ""))
+    done = features("get", "-f", declared, "flight_delay", '{"origin": "JFK"}')
+    assert "the stored value is null; write it with `hanok features put`, or declare a `default`" in done.stderr
+    assert done.stderr.endswith(" (not_found)\n"), done.stderr
+    done = features("put", "-f", declared, "weather", "-", given='{"origin": "JFK", "origin": "EWR"}')
+    assert "line `1`: expected a JSON object: `origin` comes twice" in done.stderr, done.stderr
 
 
 def test_a_line_that_is_wrong_is_named_and_nothing_is_written(declared):
+    put(declared, {"origin": "LGA", "sky": "clear"})
     lines = [json.dumps({"origin": "JFK"}), json.dumps({"origin": "EWR", "temperature": "warm"})]
     done = features("put", "-f", declared, "weather", "-", given="\n".join(lines))
     assert done.returncode == 1

@@ -58,6 +58,8 @@ def test_verbosity_at_start(repository, serve):
     chatty = serve(repository, "--log-verbose=1")
     for server in (quiet, chatty):
         server.infer("m", {"INPUT0": ("FP32", [1, 1], [1])})
+        # The engine is opened beside the rest of a start, and says so when it is.
+        server.await_true(lambda server=server: "ONNX models are served by" in server.log(), "the engine")
     assert len(lines(quiet)) < len(lines(chatty))
 
 

@@ -40,6 +40,31 @@ def test_what_must_not_be_ignored_is_refused(repository, flag):
     assert flag.split("=")[0].lstrip("-") in result.stderr
 
 
+WATCH = ["--watch", "https://models.example.org/m.onnx=m"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ([*WATCH, "--watch-plan", "WRONG"], "--watch-plan: "),
+        ([*WATCH, "--watch-plan", "gone.yaml"], "--watch-plan: `gone.yaml` cannot be read"),
+        ([*WATCH, "--watch", "https://models.example.org/other.onnx=m"], "--watch: expected one reference for model `m`"),
+        ([*WATCH, "--webhook-secret-file", "github=WRONG"], "expected a secret of 16 characters at least"),
+        (["--admin-token-file", "gone"], "--admin-token-file: `gone` cannot be read"),
+        (["--runtime", "nowhere"], "--runtime: expected NAME=http"),
+    ],
+)
+def test_settings_are_checked_before_a_port_listens(repository, tmp_path, flags, told):
+    wrong = tmp_path / "wrong"
+    wrong.write_text("kind: none")
+    ports = ["--http-port=0", "--grpc-port=0", "--metrics-port=0", "--admin-port=0"]
+    places = ["--state", str(tmp_path / "state.sqlite"), "--registry", str(tmp_path / "registry")]
+    flags = [flag.replace("WRONG", str(wrong)) for flag in flags]
+    result = run("serve", "--model-repository", str(repository.add("m").path), *ports, *places, *flags)
+    assert result.returncode == 1 and told in result.stderr, result
+    assert "listening" not in result.stdout + result.stderr, result
+
+
 def test_a_typo_gets_a_suggestion():
     result = run("serve", "--model-repositry", "x")
     assert result.returncode == 2 and "--model-repository" in result.stderr

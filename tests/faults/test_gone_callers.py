@@ -50,6 +50,8 @@ def test_http_disconnects_leave_the_queue(server):
     assert b" 200 " in busy.recv(4096)
     # Only the first was executed; the others are counted as cancelled, once each.
     server.await_true(lambda: server.metrics().value("nv_inference_request_failure", model="sleepy", reason="CANCELED") == 20, "twenty cancelled")
+    # Counted after it was answered.
+    server.await_true(lambda: server.statistics("sleepy")["execution_count"] > 0, "the count of what was executed")
     assert server.statistics("sleepy")["execution_count"] == 1
 
 
@@ -67,6 +69,8 @@ def test_grpc_cancels_leave_the_queue(server):
     busy.settimeout(10)
     assert b" 200 " in busy.recv(4096)
     server.await_true(lambda: server.metrics().value("nv_inference_request_failure", model="sleepy", reason="CANCELED") == 20, "twenty cancelled")
+    # Counted after it was answered.
+    server.await_true(lambda: server.statistics("sleepy")["execution_count"] > 0, "the count of what was executed")
     assert server.statistics("sleepy")["execution_count"] == 1
 
 
@@ -87,6 +91,8 @@ def test_an_http_request_past_its_deadline_is_never_executed(repository, serve):
     assert first.status == 200
     for reply, seconds in others:
         assert reply.status == 503 and "expired" in reply.error.lower()
+    # Counted after it was answered.
+    server.await_true(lambda: server.statistics("sleepy")["execution_count"] > 0, "the count of what was executed")
     assert server.statistics("sleepy")["execution_count"] == 1
 
 
@@ -101,6 +107,8 @@ def test_a_grpc_deadline_is_the_requests_deadline(server):
     busy.settimeout(10)
     assert b" 200 " in busy.recv(4096)
     server.await_true(lambda: pending(server) == 0, "an empty queue")
+    # Counted after it was answered.
+    server.await_true(lambda: server.statistics("sleepy")["execution_count"] > 0, "the count of what was executed")
     assert server.statistics("sleepy")["execution_count"] == 1
 
 

@@ -15,7 +15,7 @@ class RegistryCommand:
         self.folder = Path(folder)
         self.registry = self.folder / "registry"
 
-    def run(self, *arguments, actor: str = "ann", check: bool = True) -> subprocess.CompletedProcess:
+    def run(self, *arguments, actor: str = "ann", check: bool = True, **variables: str) -> subprocess.CompletedProcess:
         done = subprocess.run(
             [str(binary()), *map(str, arguments)],
             stdin=subprocess.DEVNULL,
@@ -23,7 +23,7 @@ class RegistryCommand:
             text=True,
             timeout=60,
             cwd=self.folder,
-            env={**os.environ, "HANOK_REGISTRY": str(self.registry), "HANOK_ACTOR": actor},
+            env={**os.environ, "HANOK_REGISTRY": str(self.registry), "HANOK_ACTOR": actor, **variables},
         )
         assert not check or done.returncode == 0, f"hanok {' '.join(map(str, arguments))}: {done.stdout}{done.stderr}"
         return done

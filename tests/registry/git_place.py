@@ -44,10 +44,10 @@ class GitPlace:
 
 
 class GitServer:
-    """Serves the repositories below `root`; `with GitServer(root) as server: server.url("name")`."""
+    """Serves the repositories below `root`; `with GitServer(root) as server: server.url("name")`. `locked`: it asks for a password."""
 
-    def __init__(self, root: Path):
-        handler = type("Handler", (_Backend,), {"root": Path(root)})
+    def __init__(self, root: Path, locked: bool = False):
+        handler = type("Handler", (_Backend,), {"root": Path(root), "locked": locked})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.requests = handler.requests = []
 
@@ -67,11 +67,18 @@ class GitServer:
 
 class _Backend(BaseHTTPRequestHandler):
     root: Path
+    locked: bool
     requests: list[str]
 
     def do_GET(self):
         path, _, query = self.path.partition("?")
         self.requests.append(self.path)
+        if self.locked and "authorization" not in self.headers:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="ops"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         environment = {
             **os.environ,
             **_IDENTITY,

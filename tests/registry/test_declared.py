@@ -1,61 +1,25 @@
 """`hanok serve --declared`: what is declared in a folder or on a Git branch is in force, through the release binary."""
 
-import json
+import fcntl
 import os
 import random
+import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
-from harness.control import ControlledServer, arm, resource
+from harness.control import arm, resource
 from harness.server import ROOT, binary
 
+from .following_server import await_state, canary_weight, following, traffic
 from .git_place import GitPlace, GitServer
-
-
-def traffic(stable: int) -> str:
-    return json.dumps(resource("Traffic", "simple", arms=[arm("stable", stable, version=1), arm("canary", 100 - stable, version=2)]))
 
 
 @pytest.fixture
 def start(repository, tmp_path):
-    """`start(place, *flags)`: a server that keeps in force what is declared there, looking every second."""
-    repository.add("simple", inputs=[("INPUT0", "INT32", [1])], versions=(1, 2), config='version_policy { all {} }')
-    servers = []
-
-    def started(place, *flags: str, **options) -> ControlledServer:
-        poll = () if "--declared-poll-secs" in flags else ("--declared-poll-secs", "1")
-        server = ControlledServer(repository, tmp_path / "state" / "state.sqlite", "--declared", str(place), *poll, *flags, **options)
-        servers.append(server)
-        return server.start()
-
-    yield started
-    for server in servers:
-        server.kill()
-
-
-def declared(server: ControlledServer) -> dict:
-    answer = server.administer("GET", "/v1/declared")
-    assert answer.status == 200, answer
-    return answer.json()
-
-
-def await_state(server: ControlledServer, state: str, commit: str | None = None) -> dict:
-    """The status, once it is in this state, and at this commit."""
-
-    def reached():
-        status = declared(server)
-        at = (status["read"] or {}).get("commit") or {}
-        return status if status["state"] == state and commit in (None, at.get("id")) else None
-
-    return server.await_true(reached, f"the state `{state}` at {commit}")
-
-
-def canary_weight(server: ControlledServer) -> int:
-    table = server.administer("GET", "/v1/traffic").json()["table"]
-    arms = table["models"]["simple"]["arms"] if table["models"] else []
-    return next((one["weight_basis_points"] for one in arms if one["name"] == "canary"), -1)
+    yield from following(repository, tmp_path)
 
 
 def hanok(*arguments, **options) -> subprocess.CompletedProcess:
@@ -96,10 +60,26 @@ def test_a_branch_is_followed_from_first_start_to_the_last_commit(start, tmp_pat
     ]
     metrics = server.metrics()
     assert metrics.value("hanok_declared_in_step") == 1 and metrics.value("hanok_declared_differences") == 0
+    assert abs(time.time() - metrics.value("hanok_declared_last_read_timestamp_seconds")) < 10
     # What is declared no longer goes.
     gone = place.commit({"hanok/traffic.json": None, "hanok/none.yaml": "# nothing\n"}, "Away with it")
     await_state(server, "in_step", gone)
     assert server.administer("GET", "/v1/resources").json()["items"] == []
+
+
+def test_a_change_since_the_last_look_is_not_in_step(start, tmp_path):
+    place = GitPlace(tmp_path / "ops")
+    first = place.commit({"traffic.json": traffic(90)})
+    server = start(place.url(), "--declared-poll-secs", "3600")
+    await_state(server, "in_step", first)
+    server.apply(resource("Traffic", "simple", arms=[arm("stable", 40, version=1), arm("canary", 60, version=2)]))
+    shown = server.cli("declared", check=False)
+    assert shown.returncode == 1 and f"{place.url()}: drifted\n" in shown.stdout, shown.stdout
+    assert "they are set back at the next look" in shown.stdout and "~ spec.arms[0].weight: 40 -> 90" in shown.stdout, shown.stdout
+    status = server.administer("GET", "/v1/declared").json()
+    assert (status["state"], status["differences"], len(status["drift"]["resources"])) == ("drifted", 1, 1), status
+    assert server.cli("declared", "sync").returncode == 0
+    assert server.administer("GET", "/v1/declared").json()["state"] == "in_step"
 
 
 def test_drift_is_shown_and_set_back(start, tmp_path):
@@ -176,6 +156,87 @@ def test_a_repository_behind_a_server_and_a_reason_to_look(start, tmp_path):
     assert canary_weight(server) == 2500 and server.get("/v2/health/ready").status == 200
 
 
+def test_a_tag_that_stays_is_not_fetched_again(start, tmp_path):
+    place = GitPlace(tmp_path / "repositories" / "ops")
+    first = place.commit({"traffic.json": traffic(90)})
+    place.git("tag", "--annotate", "-m", "A release", "v1")
+    broken = place.commit({"traffic.json": None, "link.json": None, "other/traffic.json": traffic(80)})
+    with GitServer(tmp_path / "repositories") as git:
+
+        def fetches() -> int:
+            return sum("git-upload-pack" in path and "service=" not in path for path in git.requests)
+
+        def looks_cost(server) -> int:
+            before = fetches()
+            for _ in range(3):
+                server.cli("declared", "sync", check=False)
+            # What a look at what has not moved costs: `git ls-remote`, which is one such request.
+            return fetches() - before
+
+        server = start(git.url("ops/.git", "#v1"), "--declared-poll-secs", "3600")
+        await_state(server, "in_step", first)
+        assert looks_cost(server) <= 3, git.requests
+        server.kill()
+        # A commit that is no declaration is told once, with its commit, and not fetched again either.
+        server = start(git.url("ops/.git", "#main:none"), "--declared-poll-secs", "3600")
+        status = await_state(server, "broken", broken)
+        assert "no folder `none`" in status["problems"][0]["message"], status
+        assert looks_cost(server) <= 3, git.requests
+        events = server.administer("GET", "/v1/journal?limit=1000").json()["events"]
+        told = [event["data"]["origin"]["commit"]["id"] for event in events if event["type"] == "io.hanok.declared.refused"]
+        assert told == [broken]
+
+
+def test_nobody_is_asked_for_a_password(start, tmp_path):
+    GitPlace(tmp_path / "repositories" / "ops").commit({"traffic.json": traffic(90)})
+    asked = tmp_path / "asked"
+    ask = tmp_path / "ask"
+    ask.write_text(f"#!/bin/sh\necho \"$@\" >> {asked}\necho secret\n")
+    ask.chmod(0o755)
+    # Three ways in which a desktop asks.
+    (tmp_path / ".gitconfig").write_text(f"[core]\n\taskPass = {ask}\n")
+    desktop = {"HOME": str(tmp_path), "GIT_ASKPASS": str(ask), "SSH_ASKPASS": str(ask), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"}
+    with GitServer(tmp_path / "repositories", locked=True) as git:
+        server = start(git.url("ops/.git"), environment=desktop)
+        status = await_state(server, "unreachable")
+        assert "credential" in status["failure"]["remedy"], status
+    assert not asked.exists(), asked.read_text()
+    server.kill()
+    # What ssh is started with: an ssh of one's own is taken as it is.
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(f"#!/bin/sh\necho \"$@\" > {tmp_path}/started\nexit 255\n")
+    ssh.chmod(0o755)
+    path = f"{ssh.parent}:{os.environ['PATH']}"
+    for more, batch in ({}, True), ({"GIT_SSH_COMMAND": f"{ssh} -oUser=ops"}, False):
+        (tmp_path / "started").unlink(missing_ok=True)
+        server = start("git+ssh://git@git.example.org/ops.git", environment={**desktop, "PATH": path, **more})
+        await_state(server, "unreachable")
+        started = (tmp_path / "started").read_text()
+        assert ("BatchMode=yes" in started) == batch and ("User=ops" in started) != batch, started
+        server.kill()
+
+
+def test_a_disk_that_does_not_answer_keeps_nobody_from_ending(start, tmp_path):
+    folder = tmp_path / "declared"
+    folder.mkdir()
+    file = folder / "traffic.json"
+    file.write_text(traffic(90))
+    server = start(folder, "--declared-poll-secs", "3600")
+    await_state(server, "in_step")
+    # Who holds a lease keeps everybody else from opening the file, for as long as the kernel grants it.
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    with open(file, "r+") as held:
+        fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        assert server.administer("POST", "/v1/declared/look").status == 202
+        tasks = Path(f"/proc/{server.pid}/task")
+        server.await_true(lambda: any((task / "comm").read_text() == "declared-look\n" for task in tasks.iterdir()), "the look")
+        began = time.monotonic()
+        server.process.terminate()
+        assert server.process.wait(timeout=20) == 0
+        assert time.monotonic() - began < 10
+
+
 def test_kill_9_at_any_point_loses_and_doubles_nothing(start, tmp_path):
     place = GitPlace(tmp_path / "ops")
     chance = random.Random(7)
@@ -217,6 +278,12 @@ def test_a_folder_is_checked_without_a_server(tmp_path):
     assert done.returncode == 1 and done.stderr == ""
     lines = done.stdout.splitlines()
     assert any(line.startswith("three.yaml:2:") for line in lines) and any(line.startswith("two.yaml:6:") for line in lines), lines
+    (folder / "three.yaml").unlink()
+    (folder / "two.yaml").write_text('\n---\n'.join(traffic(90).replace("simple", f"m{number}") for number in range(200)))
+    assert hanok("declared", "check", folder).returncode == 0
+    (folder / "three.yaml").write_text('\n---\n'.join(traffic(90).replace("simple", f"n{number}") for number in range(100)))
+    done = hanok("declared", "check", folder)
+    assert done.returncode == 1 and "expected at most `300` resources in one place, got `301`" in done.stdout, done.stdout
     missing = hanok("declared", "check", folder / "none")
     assert missing.returncode == 1 and "cannot be read" in missing.stderr
 
@@ -226,6 +293,7 @@ def test_a_folder_is_checked_without_a_server(tmp_path):
     [
         (("--admin-port", "0", "--declared", "ftp://h/p"), "over https, ssh, http or file"),
         (("--admin-port", "0", "--declared", "https://user:secret@h/p"), "no user or password"),
+        (("--admin-port", "0", "--declared", "https://h/p?private_token=secret#main"), "no query"),
         (("--admin-port", "0", "--declared", "git+https://h/p#a..b"), "the name of a branch"),
         (("--declared", "folder"), "--admin-port"),
         (("--admin-port", "0", "--steered", "--declared", "folder"), "cannot be used with"),
@@ -235,3 +303,4 @@ def test_a_folder_is_checked_without_a_server(tmp_path):
 def test_what_cannot_be_meant_is_refused_at_the_start(tmp_path, flags, told):
     done = hanok("serve", "--model-repository", tmp_path, *flags)
     assert done.returncode == 2 and told in done.stderr, done.stderr
+    assert "secret" not in done.stderr, done.stderr

@@ -21,7 +21,6 @@ def test_what_a_server_has_loaded_is_not_evicted(hanok, repository):
     hanok.run("registry", "export", "identity/1", "--model-repository", repository.path)
     server = HanokServer(repository, "--registry", str(hanok.registry), "--model-control-mode", "explicit", "--load-model", "*")
     with server:
-        server.await_true(lambda: IDENTITY not in collect(hanok, "--dry-run"), "the hold on what is loaded")
         assert collect(hanok) == [{"model": "other", "number": 1}]
         assert [version["present"] for version in hanok.json("list", "identity")["versions"]] == [True]
         # A second server on the same folder holds for itself.
@@ -35,13 +34,25 @@ def test_what_a_server_has_loaded_is_not_evicted(hanok, repository):
         assert server.get("/v2/models/identity/ready").status == 200
 
 
+def test_a_load_is_answered_when_the_version_is_held(hanok, repository):
+    hanok.write("f/note.txt", "the files of one version")
+    hanok.text("add", "identity", hanok.folder / "f", "--origin", "mlflow://identity@champion", "--pinned", "mlflow://identity/1")
+    repository.add("identity", inputs=[("INPUT0", "INT32", [1])], versions=())
+    hanok.run("registry", "export", "identity/1", "--model-repository", repository.path)
+    with HanokServer(repository, "--registry", str(hanok.registry), "--model-control-mode", "explicit") as server:
+        for _ in range(5):
+            assert server.post("/v2/repository/models/identity/load", {}).status == 200
+            assert collect(hanok) == []
+            assert server.post("/v2/repository/models/identity/unload", {}).status == 200
+            server.await_true(lambda: IDENTITY in collect(hanok, "--dry-run"), "the unloaded version to be let go")
+
+
 def test_a_killed_server_holds_nothing(hanok, repository):
     hanok.write("f/note.txt", "the files of one version")
     hanok.text("add", "identity", hanok.folder / "f", "--origin", "mlflow://identity@champion", "--pinned", "mlflow://identity/1")
     repository.add("identity", inputs=[("INPUT0", "INT32", [1])], versions=())
     hanok.run("registry", "export", "identity/1", "--model-repository", repository.path)
     with HanokServer(repository, "--registry", str(hanok.registry)) as server:
-        server.await_true(lambda: IDENTITY not in collect(hanok, "--dry-run"), "the hold on what is loaded")
         assert collect(hanok) == []
         server.kill()
     assert collect(hanok) == [IDENTITY]

@@ -44,6 +44,7 @@ def test_what_is_pinned_is_served_and_nothing_else(hanok, models, serve):
     done = hanok.run("lock", "--check", "--format", "json", check=False)
     assert done.returncode == 1
     assert {problem["problem"] for problem in json.loads(done.stdout)["problems"]} == {"differs", "model_not_locked"}
+    assert hanok.run("lock", "--check", check=False).stdout.startswith("`hanok.lock` does not pin what lies in `models`:\n")
     models.remove("three")
     models.write("two/1/weights", "w")
     models.remove("one")
@@ -91,7 +92,10 @@ def test_sources_are_known_from_the_registry(hanok, models):
 
 
 def test_what_is_no_lock_file_is_refused_and_kept(hanok, models):
-    lock = hanok.write("hanok.lock", "<html></html>")
+    lock = hanok.write("hanok.lock", '{"format": "hanok.lock/1", "models": {"one": {"versions": {}}, "one": {"versions": {}}}}')
+    assert '"one" comes twice' in hanok.run("lock", "--check", check=False).stderr
+    assert '"one" comes twice' in refusal(models, lock)
+    hanok.write("hanok.lock", "<html></html>")
     for arguments in (("lock",), ("lock", "--check")):
         done = hanok.run(*arguments, check=False)
         assert done.returncode == 1 and done.stderr.endswith("(invalid_argument)\n"), done

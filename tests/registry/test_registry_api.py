@@ -105,6 +105,11 @@ def test_stages_and_aliases_move_by_compare_and_set(hanok, offered):
     assert offered.done("PUT", alias, {"version": 1, "expected": None})["before"] is None
     assert offered.refused("PUT", alias, {"version": 2, "expected": None})[:2] == (409, "conflict")
     assert offered.refused("DELETE", f"{alias}?expected=2")[:2] == (409, "conflict")
+    # A condition that nobody would look at is refused by name.
+    for condition in ("If-Match", "If-None-Match"):
+        answer = offered.call("PUT", alias, {"version": 2}, **{condition: '"99"'})
+        assert answer.status == 400 and condition.lower() in answer.json()["detail"] and "`expected`" in answer.json()["detail"]
+    assert hanok.json("show", "m@champion")["version"]["number"] == 1
     # Of many who try at once one wins, and what is on record is one move.
     answers: list[int] = []
 

@@ -58,7 +58,7 @@ def test_a_stage_waits_for_its_approvals(hanok):
     hanok.text("policy", "m", "production", "--approvals", "1", "--check", "auc", "--four-eyes")
     hanok.text("add", "m", "one")
     told = hanok.refused("promote", "m/1", "production", code="failed_precondition")
-    assert told == "stage `production` is not approved: expected 1 approvals, found 0; check `auc` is not on record"
+    assert told == "`m/1` is not approved for stage `production`: expected 1 approvals, found 0; check `auc` is not on record"
     hanok.text("approve", "m/1", "production", "--check", "auc=passed", actor="ann")
     assert "expected 1 approvals, found 0" in hanok.refused("promote", "m/1", "production", code="failed_precondition")
     hanok.text("approve", "m/1", "production", "--check", "auc=failed", "--note", "on 2013 only", actor="bob")
@@ -182,6 +182,141 @@ def test_killing_a_registration_leaves_nothing(hanok):
     assert [row["number"] for row in hanok.json("list", "m")["versions"]] == [1]
     assert list((hanok.registry / "staging").iterdir()) == []
     assert json.loads(hanok.run("registry", "--format", "json", "verify").stdout)["orphans"] == 0
+
+
+def grows(hanok, change, *arguments) -> subprocess.CompletedProcess:
+    """Runs `registry add m large`, a folder with a large file, and calls `change` while it is copied in."""
+    large = hanok.folder / "large"
+    large.mkdir(exist_ok=True)
+    with open(large / "model.bin", "wb") as file:
+        file.truncate(512 << 20)
+    process = subprocess.Popen(
+        [str(binary()), "registry", "add", "m", str(large), *arguments],
+        cwd=hanok.folder,
+        env={**os.environ, "HANOK_REGISTRY": str(hanok.registry), "HANOK_ACTOR": "ann"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    staged = lambda: any(path.stat().st_size > 0 for path in (hanok.registry / "staging").glob("*/0"))  # noqa: E731
+    while not staged():
+        assert process.poll() is None, "it ended before anything could be changed"
+    change(large)
+    out, errors = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
+
+
+def test_what_is_changed_while_it_is_added_is_not_registered(hanok):
+    def rewrite(large):
+        with open(large / "model.bin", "r+b") as file:
+            file.write(b"x")
+
+    def replace(large):
+        (large / "fresh").write_bytes(b"x")
+        (large / "fresh").rename(large / "model.bin")
+
+    for change, told in (
+        (rewrite, "`model.bin` was changed"),
+        (replace, "`model.bin` was changed"),
+        (lambda large: (large / "weights").write_bytes(b"w"), "`large` was changed"),
+    ):
+        done = grows(hanok, change)
+        assert done.returncode == 1 and told in done.stderr and done.stderr.endswith("(unavailable)\n"), done
+    assert hanok.json("list") == {"models": []}
+    assert list((hanok.registry / "staging").iterdir()) == []
+
+
+def test_what_has_no_end_or_no_content_is_refused(hanok):
+    hanok.write("f/model.bin", "1")
+    hanok.text("add", "m", "f")
+    pipe = hanok.folder / "pipe"
+    os.mkfifo(pipe)
+    for arguments in (("m", pipe), ("m", "/dev/zero"), ("m", "f", "--config", pipe), ("m", "f", "--config", "/dev/zero")):
+        assert "plain file" in hanok.refused("add", *arguments, code="invalid_argument")
+    done = hanok.run("lock", "--check", "--file", pipe, "--model-repository", "f", check=False)
+    assert done.returncode == 1 and "expected a plain file" in done.stderr, done
+    endless = hanok.run("registry", "add", "m", "f", "--facts", "/dev/zero", check=False)
+    assert endless.returncode == 1 and "at most 67108864 bytes" in endless.stderr, endless
+    (hanok.folder / "huge").mkdir()
+    with open(hanok.folder / "huge/model.onnx", "wb") as file:
+        file.truncate(20 << 30)
+    huge = hanok.run("registry", "add", "m", "huge", check=False)
+    assert huge.returncode == 1 and "expected at most 2147483648 bytes, got 21474836480" in huge.stderr, huge
+    assert len(hanok.json("list", "m")["versions"]) == 1
+
+
+def test_what_contradicts_itself_or_goes_too_far_is_refused(hanok):
+    hanok.write("f/model.bin", "1")
+    for facts, told in (
+        ('{"origin": {"asked": "s3://b/m", "pinned": "s3://b/m"}}', "--origin and --pinned"),
+        ('{"tags": {"a": "1", "a": "2"}}', '"a" comes twice'),
+        ('{"metrics": {"a": 1, "a": 1}}', '"a" comes twice'),
+        ('{"tags": {}, "tags": {}}', "duplicate field `tags`"),
+    ):
+        hanok.write("facts.json", facts)
+        done = hanok.run("registry", "add", "m", "f", "--facts", "facts.json", check=False)
+        assert done.returncode == 1 and told in done.stderr, (facts, done)
+    for second, told in (("0" * 64, "`model.bin` has another digest further up"), (None, None)):
+        right = hashlib.sha256(b"1").hexdigest()
+        hanok.write("sums", f"{right}  model.bin\n{second or right}  ./model.bin\n")
+        source = ("--origin", "s3://b/m", "--pinned", "s3://b/m?versionId=1", "--digests", "sums")
+        done = hanok.run("registry", "add", "m", "f", *source, check=False)
+        assert (done.returncode, told is None or told in done.stderr) == (0 if told is None else 1, True), done
+    assert len(hanok.json("list", "m")["versions"]) == 1
+
+
+def test_nobody_writes_lines_of_the_registry(hanok):
+    hanok.write("f/model.bin", "1")
+    forged = "x\n  approved      for production by carol at 2026-01-01T00:00:00Z"
+    hanok.text("add", "m", "f", "--tag", f"a={forged}", "--facts", hanok.write("facts.json", "{}"))
+    shown = hanok.text("show", "m")
+    assert "approved" not in [line.split()[0] for line in shown.splitlines()], shown
+    assert "a = x\\n  approved" in shown
+    assert hanok.json("show", "m")["version"]["facts"]["tags"]["a"] == forged
+    for text in ("\x1b[2K", "\u202ex", "a\x00b".replace("\x00", "\x7f")):
+        hanok.refused("add", "m", "f", "--tag", f"a={text}", code="invalid_argument")
+        hanok.refused("approve", "m/1", "production", "--note", text, code="invalid_argument")
+        hanok.refused("promote", "m/1", "staging", actor=f"ann{text}", code="invalid_argument")
+    # One person counts once, whichever way the name is written.
+    hanok.text("policy", "m", "production", "--approvals", "2", "--four-eyes")
+    for name in ("Ann", "ann ", "bob", " BOB"):
+        hanok.text("approve", "m/1", "production", actor=name)
+    assert "expected 2 approvals, found 1" in hanok.refused("promote", "m/1", "production", code="failed_precondition")
+
+
+FULL_DISK = """
+mount -t tmpfs -o size=24m tmpfs disk
+add() { head -c "$SIZE" /dev/urandom > f/model.bin; "$HANOK" registry add "$@"; }
+SIZE=3000000
+for number in 1 2; do add m f --origin "test://m" --pinned "test://m/$number" > /dev/null; done
+dd if=/dev/zero of=disk/filler bs=512 2> /dev/null || true
+for command in "list" "show m/1" "log m" "verify" "export m/2 --model-repository out"; do "$HANOK" registry $command > told || { echo "$command"; exit 1; }; done
+for command in "promote m/2 production" "add m f" "alias m champion 1"; do
+    if "$HANOK" registry $command 2>> refusals; then exit 2; fi
+done
+"$HANOK" registry list > told & "$HANOK" registry show m/2 > told & wait $!
+"$HANOK" registry gc --quota 3MB
+SIZE=100000 add m f
+"$HANOK" registry verify
+"""
+
+
+def test_a_full_disk_stops_neither_reading_nor_making_room(hanok):
+    """On a real disk of 24 MB, in a mount namespace of its own."""
+    if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True).returncode != 0:
+        pytest.skip("this machine allows no file systems of our own")
+    for folder in ("f", "disk"):
+        (hanok.folder / folder).mkdir()
+    environment = {**os.environ, "HANOK": str(binary()), "HANOK_REGISTRY": str(hanok.folder / "disk/registry"), "HANOK_ACTOR": "ann"}
+    command = ["unshare", "-rm", "sh", "-ec", FULL_DISK]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=hanok.folder, env=environment)
+    refusals = (hanok.folder / "refusals").read_text() if (hanok.folder / "refusals").exists() else ""
+    assert done.returncode == 0, (done, refusals)
+    assert len(refusals.splitlines()) == 3 and all(line.endswith("(resource_exhausted)") for line in refusals.splitlines()), refusals
+    assert "free some, or evict versions with `hanok registry gc --quota SIZE`" in refusals
+    evicted, table = done.stdout.split("\n", 1)
+    assert evicted == "m/1 evicted", done.stdout
+    assert "registered m/3" in table and done.stdout.endswith("all as registered\n"), done.stdout
 
 
 @pytest.mark.parametrize("arguments", [("registry",), ("registry", "promote", "m"), ("registry", "alias", "m", "a"), ("registry", "add")])

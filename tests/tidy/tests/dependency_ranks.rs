@@ -9,14 +9,20 @@ use hanok_tidy::{DependencyKind, packages, report};
 /// Rank by folder. The two sides, `runtime` and `control-plane`, meet only in the binary.
 fn rank(folder: &str) -> Option<u32> {
     Some(match folder {
-        "runtime/tensor" | "runtime/telemetry" | "runtime/routing" | "kernels" | "control-plane/state" => 0,
+        "runtime/tensor"
+        | "runtime/telemetry"
+        | "runtime/routing"
+        | "runtime/devices"
+        | "kernels"
+        | "control-plane/state" => 0,
         "runtime/model-config"
         | "runtime/shadow"
         | "control-plane/registry"
+        | "control-plane/sources"
         | "control-plane/features"
         | "control-plane/events"
         | "control-plane/monitoring" => 1,
-        "runtime/backend" | "control-plane/rollout" | "control-plane/pipelines" => 2,
+        "runtime/backend" | "control-plane/rollout" | "control-plane/pipelines" | "control-plane/offline" => 2,
         "runtime/scheduler" | "runtime/protocol" | "control-plane/api" | "control-plane/console" => 3,
         backend if backend.starts_with("runtime/backends/") => 3,
         "runtime/repository" => 4,
