@@ -17,6 +17,7 @@ use hanok_backend::{
     Placement,
 };
 use hanok_backend_onnxruntime::{LibrarySearch, OnnxRuntimeBackend, locate};
+use hanok_devices::{DiscoverySettings, PinnedPool, PoolSizes, discover};
 use hanok_model_config::{CompletionFacts, ModelConfig, load_config, read_onnx_signature};
 use hanok_tensor::{AlignedBuffer, Shape};
 
@@ -30,6 +31,9 @@ pub(crate) struct BareLoopArguments {
     /// Rows per execution.
     #[arg(long, default_value_t = 1)]
     batch: u32,
+    /// Execute on the GPU with this ordinal, in the place of the processors.
+    #[arg(long)]
+    gpu: Option<u32>,
     /// The library; without it those of the project folder and of Python packages are searched.
     #[arg(long)]
     library: Option<PathBuf>,
@@ -46,7 +50,17 @@ pub(crate) fn run(arguments: &BareLoopArguments) -> Result<(), Problem> {
     });
     let found = report.found.as_ref().ok_or_else(|| report.to_string())?;
     let backend = OnnxRuntimeBackend::open(&found.path).map_err(|error| error.to_string())?;
-    let config = Arc::new(configuration(&arguments.folder)?);
+    let placement = match arguments.gpu {
+        None => Placement::Cpu,
+        Some(ordinal) => {
+            let found = discover(&DiscoverySettings::default());
+            let driver = found.driver.as_ref().map_err(ToString::to_string)?;
+            let sizes = PoolSizes::default();
+            backend.use_gpus(driver, std::iter::once(ordinal), &sizes, &PinnedPool::new(sizes.pinned_bytes));
+            Placement::Gpu(ordinal)
+        }
+    };
+    let config = Arc::new(configuration(&arguments.folder, arguments.gpu.is_some())?);
     let source = ModelSource {
         config: Arc::clone(&config),
         version: 1,
@@ -55,7 +69,7 @@ pub(crate) fn run(arguments: &BareLoopArguments) -> Result<(), Problem> {
         settings: std::collections::BTreeMap::new(),
     };
     let model = backend.load(&source).map_err(|error| error.to_string())?;
-    let placement = InstancePlacement { name: "bare".to_owned(), placement: Placement::Cpu };
+    let placement = InstancePlacement { name: "bare".to_owned(), placement };
     let mut instance = model.create_instance(&placement).map_err(|error| error.to_string())?;
 
     let (shapes, buffers) = zeros(&config, arguments.batch)?;
@@ -90,13 +104,14 @@ pub(crate) fn run(arguments: &BareLoopArguments) -> Result<(), Problem> {
     Ok(())
 }
 
-fn configuration(folder: &Path) -> Result<ModelConfig, Problem> {
+fn configuration(folder: &Path, gpu_available: bool) -> Result<ModelConfig, Problem> {
     let name = folder.file_name().and_then(|name| name.to_str()).ok_or("the model's folder has no name")?;
     let text = std::fs::read_to_string(folder.join("config.pbtxt")).unwrap_or_default();
     let graph =
         std::fs::read(folder.join("1/model.onnx")).map_err(|error| format!("cannot read the model: {error}"))?;
     let signature = read_onnx_signature(&graph).map_err(|error| format!("{error:?}"))?;
     let mut facts = CompletionFacts::new(name);
+    facts.gpu_available = gpu_available;
     facts.model_files = vec!["model.onnx".to_owned()];
     let loaded = load_config(&text, &facts, Some(&signature.signature)).map_err(|error| error.to_string())?;
     Ok(loaded.config)
@@ -120,6 +135,7 @@ fn zeros(config: &ModelConfig, rows: u32) -> Result<(Vec<Shape>, Vec<AlignedBuff
 fn request(rows: u32) -> InferenceRequest {
     InferenceRequest {
         id: "".into(),
+        regions: None,
         inputs: smallvec::SmallVec::new(),
         rows,
         outputs: OutputSelection::All,

@@ -6,6 +6,7 @@
 mod bare_loop;
 mod child;
 mod core_suite;
+mod cuda_suite;
 mod figure;
 mod floor_grpc;
 mod floor_http;
@@ -90,6 +91,8 @@ enum Suite {
     Core(Options),
     /// Splits, shadows and rollouts: what they cost, and whether verdicts keep their promises.
     Traffic(Options),
+    /// GPUs: kernels and networks against the processors, and what serving costs there; needs benches/gpu/make_pack.
+    Cuda(Options),
     /// The registry: whether what was registered is kept, whoever is killed.
     Registry(Options),
     /// The server beside every peer that is installed, and the ratios; `--only` names peers.
@@ -109,6 +112,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().suite {
         Suite::Core(options) => suite::run("core", &core_suite::PARTS, &options),
         Suite::Traffic(options) => suite::run("traffic", &traffic_suite::PARTS, &options),
+        Suite::Cuda(options) => suite::run("cuda", &cuda_suite::PARTS, &options),
         Suite::Registry(options) => suite::run("registry", &registry_suite::PARTS, &options),
         Suite::Peers(arguments) => peers_suite::run(&arguments),
         Suite::FloorHttp => floor_http::serve().map(|()| ExitCode::SUCCESS),

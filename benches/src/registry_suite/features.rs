@@ -64,7 +64,7 @@ fn run_example() -> Result<Vec<Value>, Problem> {
         "--package",
         "hanok-features",
         "--example",
-        "figures",
+        "lookups",
         "--",
         "--json",
     ]);
