@@ -3,6 +3,7 @@
 import resource
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -88,9 +89,16 @@ def test_bytes_in_flight(start):
 
 def test_queued_requests(start):
     server = start("--max-queued-requests=3")
-    replies = together(8, lambda number: infer(server, 300))
-    statuses = sorted(reply.status for reply in replies)
-    assert statuses == [200] * 4 + [503] * 4, statuses
+    waiting = lambda: server.metrics().value("nv_inference_pending_request_count", model="sleepy")  # noqa: E731
+    with ThreadPoolExecutor(4) as pool:
+        executing = pool.submit(infer, server, 3000)
+        wait_until(lambda: server.metrics().value("hanok_in_flight_requests") == 1 and waiting() == 0, 10)
+        queued = [pool.submit(infer, server) for _ in range(3)]
+        wait_until(lambda: waiting() == 3, 10)
+        # One over, again and again; and none of them costs those that wait their place.
+        assert [infer(server).status for _ in range(4)] == [503] * 4
+        assert waiting() == 3
+        assert [call.result(30).status for call in (executing, *queued)] == [200] * 4
     assert server.metrics().value("nv_inference_request_failure", model="sleepy", reason="REJECTED") == 4
 
 

@@ -116,10 +116,12 @@ impl Import<'_> {
         // Before the lock: others need not wait for that.
         syncing.finish()?;
         let lock = registry.folder.lock()?;
-        registry.make_room(&manifest, actor, &lock)?;
         let digests: Vec<Digest> = files.values().map(|file| file.content.digest).collect();
+        // Before room is made: what the last version to need it leaves for this one belongs to nobody until this is on record.
         staging.intend(&digests)?;
-        let written = publish(files.values(), &registry.folder)
+        let written = registry
+            .make_room(&manifest, actor, &lock)
+            .and_then(|()| publish(files.values(), &registry.folder))
             .and_then(|()| registry.write(|transaction| rows_for(transaction, model, &manifest, facts, actor)));
         if written.is_err() {
             // What nothing refers to goes again; where even this fails, the intent is still there for the sweep.

@@ -8,7 +8,7 @@ use hanok_registry::{
     AliasExpectation, BlobProblem, CollectRequest, Digest, ErrorCode, RegistrySettings, Stage, VersionFacts, difference,
 };
 
-use crate::bench::{Bench, actor, at, files_below, meant, to};
+use crate::bench::{Bench, actor, at, files_below, meant, origin, to};
 
 fn blob(bench: &Bench, bytes: &[u8]) -> std::path::PathBuf {
     let name = Digest::of(bytes).hex();
@@ -204,4 +204,23 @@ fn two_versions_are_compared() {
             {"fact": "metrics.auc", "before": 0.5, "after": 0.6}
         ])
     );
+}
+
+/// A version that goes leaves what it shares with the one that comes in; that is nobody's, should the one fail to come in.
+#[test]
+fn what_is_left_for_a_version_that_does_not_come_in_is_not_forgotten() {
+    let bench = Bench::new(RegistrySettings { quota_bytes: Some(20), ..RegistrySettings::default() });
+    bench.register("m", &[("shared", b"12345678"), ("own", b"abcdefgh")], &origin("m", 1), 1).unwrap();
+    let mut import = bench.registry.import().unwrap();
+    for (path, bytes) in [("shared", b"12345678"), ("own", b"ijklmnop")] {
+        let mut file = import.file(path).unwrap();
+        file.write(bytes).unwrap();
+        import.finish(file).unwrap();
+    }
+    // In the place of the note of what is about to appear.
+    let staging = fs::read_dir(bench.root().join("staging")).unwrap().next().unwrap().unwrap().path();
+    fs::create_dir(staging.join("intent")).unwrap();
+    import.register("m", &origin("m", 2), &actor("ann", 2)).unwrap_err();
+    let report = bench.registry.verify().unwrap();
+    assert_eq!((report.orphans, report.versions, report.problems.len()), (0, 1, 0), "{report:?}");
 }
