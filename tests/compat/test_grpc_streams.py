@@ -115,10 +115,10 @@ def test_async_infer_and_its_cancellation(client, compat_server):
 
 
 def test_cancelling_a_stream_stops_the_model(client, compat_server):
-    # 100 responses, 50 ms apart, would take 5 s; the next request must not wait for them.
+    # 100 responses, 300 ms apart, would take 30 s; the next request must not wait for them.
     answers = queue.Queue()
     client.start_stream(lambda result, error: answers.put((result, error)))
-    client.async_stream_infer("repeat_int32", repeat_inputs(list(range(100)), delay=50))
+    client.async_stream_infer("repeat_int32", repeat_inputs(list(range(100)), delay=300))
     answers.get(timeout=10)
     client.stop_stream(cancel_requests=True)
     started = time.monotonic()
@@ -129,7 +129,7 @@ def test_cancelling_a_stream_stops_the_model(client, compat_server):
         if error is None and int(result.as_numpy("OUT")[0]) == 42:
             break
     client.stop_stream()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 6
 
 
 def test_a_decoupled_model_on_the_unary_call(client):

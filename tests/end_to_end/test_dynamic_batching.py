@@ -1,13 +1,14 @@
 """Batching as a client sees it: answers, statistics and metrics. The policy itself is tested in the scheduler."""
 
-import time
+import statistics
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from harness.load import together
 
 # A first request keeps the one instance busy, so that what follows is in the queue when it comes back.
-BUSY_MS = 400
+BUSY_MS = 2000
 
 
 def sleepy(repository, batching, **options):
@@ -21,17 +22,20 @@ def send(server, value, milliseconds=0, rows=1, **members):
     return server.infer("sleepy", {"INPUT0": ("INT32", [rows, 2], [milliseconds, value] * rows)}, **members)
 
 
-def occupied(server, later):
-    """Sends the requests of `later` 5 ms apart while a first request sleeps; gives all replies, the first one's first."""
+def pending(server) -> float:
+    return server.metrics().value("nv_inference_pending_request_count", model="sleepy")
 
-    def one(number):
-        if number == 0:
-            return send(server, 0, BUSY_MS)
-        # Far within the sleep of the first, far after its start, in the order of the list.
-        time.sleep(BUSY_MS / 4000 + 0.005 * number)
-        return later[number - 1]()
 
-    return together(len(later) + 1, one)
+def occupied(server, later, first=None):
+    """Sends the requests of `later` while a first one sleeps, each when the one before waits or was answered; gives all replies, the first one's first."""
+    with ThreadPoolExecutor(len(later) + 1) as pool:
+        busy, calls = pool.submit(first or (lambda: send(server, 0, BUSY_MS))), []
+        server.await_requests("sleepy", executing=1)
+        for one in later:
+            calls.append(pool.submit(one))
+            server.await_true(lambda: pending(server) == sum(not call.done() for call in calls), "the next in the queue, or its answer")
+        assert not busy.done(), "the machine was too slow: the first request ended before all others had come"
+        return [call.result() for call in (busy, *calls)]
 
 
 def batch_sizes(server, model="sleepy") -> dict[int, int]:
@@ -41,7 +45,8 @@ def batch_sizes(server, model="sleepy") -> dict[int, int]:
 def assert_batches(server, expected: dict[int, int], model="sleepy"):
     """The batches by size. A batch is counted when its last answer is on its way, so the count may come a moment later."""
     rows = sum(size * count for size, count in expected.items())
-    server.await_true(lambda: server.statistics(model)["inference_count"] >= rows, "the count of rows", 2)
+    # The count by size is the last of all to be made.
+    server.await_true(lambda: sum(size * count for size, count in batch_sizes(server, model).items()) >= rows, "the count of rows")
     assert batch_sizes(server, model) == expected
 
 
@@ -52,8 +57,8 @@ def test_queued_requests_become_one_batch(repository, serve):
     # Each gets its own row back.
     assert [reply.json()["outputs"][0]["data"][1] for reply in replies] == list(range(8))
     assert_batches(server, {1: 1, 7: 1})
-    statistics = server.statistics("sleepy")
-    assert (statistics["inference_count"], statistics["execution_count"]) == (8, 2)
+    counts = server.statistics("sleepy")
+    assert (counts["inference_count"], counts["execution_count"]) == (8, 2)
     metrics = server.metrics()
     assert metrics.value("nv_inference_count", model="sleepy", version="1") == 8
     assert metrics.value("nv_inference_exec_count", model="sleepy", version="1") == 2
@@ -84,7 +89,7 @@ def test_a_preferred_size_is_not_exceeded(repository, serve):
 
 
 def test_a_delay_joins_what_comes_within_it(repository, serve):
-    server = serve(sleepy(repository, "max_queue_delay_microseconds: 300000 preferred_batch_size: [ 8 ]"))
+    server = serve(sleepy(repository, "max_queue_delay_microseconds: 2000000 preferred_batch_size: [ 8 ]"))
     replies = together(4, lambda number: send(server, number))
     assert [reply.status for reply in replies] == [200] * 4
     assert_batches(server, {4: 1})
@@ -92,11 +97,14 @@ def test_a_delay_joins_what_comes_within_it(repository, serve):
 
 def test_an_idle_instance_never_waits_without_a_delay(repository, serve):
     server = serve(sleepy(repository, ""))
+    total = [0]
     for value in range(20):
         assert send(server, value).status == 200
-    statistics = server.statistics("sleepy")
+        # Counted before it is answered.
+        total.append(server.statistics("sleepy")["inference_stats"]["queue"]["ns"])
     assert_batches(server, {1: 20})
-    assert statistics["inference_stats"]["queue"]["ns"] / 20 < 5_000_000
+    # Of most of them: a busy machine wakes the instance's thread late now and then.
+    assert statistics.median(after - before for before, after in zip(total, total[1:])) < 5_000_000
 
 
 def test_a_full_queue_refuses(repository, serve):
@@ -110,11 +118,11 @@ def test_a_full_queue_refuses(repository, serve):
 
 
 def test_a_request_that_waited_too_long_is_rejected(repository, serve):
-    server = serve(sleepy(repository, "default_queue_policy { timeout_action: REJECT default_timeout_microseconds: 100000 }", max_batch_size=1))
+    server = serve(sleepy(repository, "default_queue_policy { timeout_action: REJECT default_timeout_microseconds: 500000 }", max_batch_size=1))
     replies = occupied(server, [lambda: send(server, 1)])
     assert [reply.status for reply in replies] == [200, 503]
     assert "timeout expired" in replies[1].error.lower()
-    assert server.statistics("sleepy")["execution_count"] == 1
+    assert_batches(server, {1: 1})
 
 
 def test_a_request_may_shorten_its_own_timeout(repository, serve):
@@ -135,7 +143,8 @@ def test_the_higher_priority_goes_first(repository, serve):
 
     def with_priority(level, value):
         def call():
-            reply = send(server, value, 60, parameters={"priority": level})
+            # Long enough for this thread to note one answer before the next one comes.
+            reply = send(server, value, 400, parameters={"priority": level})
             order.append(value)
             return reply
 
@@ -158,10 +167,10 @@ def test_several_instances_work_at_once(repository, serve):
         config="dynamic_batching { }\ninstance_group { kind: KIND_CPU count: 4 }\n",
     )
     server = serve(repository)
-    started = time.monotonic()
-    replies = together(4, lambda number: send(server, number, 300))
-    assert [reply.status for reply in replies] == [200] * 4
-    assert time.monotonic() - started < 0.9
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(send, server, number, 2000) for number in range(4)]
+        server.await_requests("sleepy", executing=4)
+        assert [call.result().status for call in calls] == [200] * 4
 
 
 @pytest.mark.parametrize("count", [1, 16])
@@ -179,13 +188,8 @@ def test_requests_of_other_shapes_do_not_share_a_batch(repository, serve):
     def ask(width):
         return lambda: server.infer("sleepy", {"INPUT0": ("INT32", [1, width], [0] * width)})
 
-    def one(number):
-        if number == 0:
-            return server.infer("sleepy", {"INPUT0": ("INT32", [1, 2], [BUSY_MS, 0])})
-        time.sleep(BUSY_MS / 4000 + 0.01 * number)
-        return ask(2 if number < 3 else 5)()
-
-    replies = together(5, one)
+    first = lambda: server.infer("sleepy", {"INPUT0": ("INT32", [1, 2], [BUSY_MS, 0])})  # noqa: E731
+    replies = occupied(server, [ask(width) for width in (2, 2, 5, 5)], first)
     assert [reply.status for reply in replies] == [200] * 5
     assert [reply.json()["outputs"][0]["shape"] for reply in replies] == [[1, 2], [1, 2], [1, 2], [1, 5], [1, 5]]
     assert_batches(server, {1: 1, 2: 2})

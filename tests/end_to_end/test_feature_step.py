@@ -51,7 +51,7 @@ kind: FeatureService
 metadata: {name: delay}
 spec:
   owner: flights
-  deadline_milliseconds: 200
+  deadline_milliseconds: 2000
   CACHE
   features: [weather:wind, weather:sky]
 """
@@ -280,17 +280,17 @@ def test_a_store_that_goes_leaves_each_feature_what_is_declared_for_it_within_th
     reply = ask()
     assert (outputs(reply)["wind_seen"], told(reply)) == ([11.5], {"wind": ["store"], "sky": ["store"]})
 
-    # It hangs: the answer comes at the deadline of 200 ms, from what is declared and remembered.
+    # It hangs: the answer comes at the deadline of 2 s, from what is declared and remembered.
     redis.process.send_signal(19)
     began = time.monotonic()
     reply = ask()
-    assert 0.19 < time.monotonic() - began < 5
+    assert 1.9 < time.monotonic() - began < 5
     assert (outputs(reply)["wind_seen"], outputs(reply)["sky_seen"]) == ([-1.5], ["clear"])
     assert told(reply) == {"wind": ["default"], "sky": ["last_known"]}
     # The request's own deadline is sooner than the service's, and what is fallen back to makes it.
     began = time.monotonic()
-    reply = started.infer("ride", one, parameters={"timeout": 120_000})
-    assert time.monotonic() - began < 0.19
+    reply = started.infer("ride", one, parameters={"timeout": 1_200_000})
+    assert time.monotonic() - began < 1.9
     assert (outputs(reply)["wind_seen"], outputs(reply)["sky_seen"]) == ([-1.5], ["clear"])
     assert started.log().count("a feature store cannot be read") == 1
     redis.process.send_signal(18)

@@ -252,7 +252,7 @@ def test_tensors_in_cuda_shared_memory(repository, serve, stand_in, lent, wire):
 
 def test_a_region_that_is_unregistered_in_use_stays_until_the_request_is_done(repository, serve, stand_in, lent):
     # The stand-in unmaps memory as it is closed: a server that closed it early would crash as it writes.
-    server = serve(repository.add("slow", parameters={"execute_delay_ms": "300"}), "--cuda", environment=stand_in)
+    server = serve(repository.add("slow", parameters={"execute_delay_ms": "700"}), "--cuda", environment=stand_in)
     wanted = lent("out", 4096)
     body = {"raw_handle": {"b64": wanted.handle.decode()}, "device_id": 0, "byte_size": 4096}
     assert server.post("/v2/cudasharedmemory/region/out/register", body).status == 200
@@ -266,12 +266,12 @@ def test_a_region_that_is_unregistered_in_use_stays_until_the_request_is_done(re
     callers = [threading.Thread(target=lambda: replies.append(server.post("/v2/models/slow/infer", request))) for _ in range(8)]
     for caller in callers:
         caller.start()
-    server.await_true(lambda: server.metrics().value("nv_inference_pending_request_count", model="slow") == 7, "requests that wait", 10)
+    server.await_true(lambda: server.metrics().value("nv_inference_pending_request_count", model="slow") >= 4, "requests that wait", 10)
     assert server.post("/v2/cudasharedmemory/region/out/unregister", {}).status == 200
     again = server.post("/v2/cudasharedmemory/region/out/register", body)
     assert again.status == 200, "the name is free at once"
     for caller in callers:
-        caller.join(30)
+        caller.join(60)
     assert [reply.status for reply in replies] == [200] * 8
     assert any(wanted.bytes[:64]), "and the answers are there"
 

@@ -14,6 +14,9 @@ def lines(server) -> list[str]:
 def test_json_lines(repository, serve):
     server = serve(repository.add("m"), "--log-format=json")
     server.infer("m", {"INPUT0": ("FP32", [1, 1], [1])})
+    # What a server is writing may be half a line.
+    server.signal()
+    assert server.exit_code() == 0
     for line in lines(server):
         entry = json.loads(line)
         assert entry["level"] in ("TRACE", "DEBUG", "INFO", "WARN", "ERROR") and "timestamp" in entry, line
@@ -65,6 +68,8 @@ def test_verbosity_at_start(repository, serve):
 
 def test_levels_change_while_it_runs(repository, serve):
     server = serve(repository.add("m"))
+    # The engine's line may come after readiness, and would be one more.
+    server.await_true(lambda: "ONNX models are served by" in server.log() and "serving" in server.log(), "the last lines of the start")
     settings = server.get("/v2/logging").json()
     assert settings["log_verbose_level"] == 0 and settings["log_info"] is True
 

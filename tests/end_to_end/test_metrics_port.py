@@ -42,8 +42,9 @@ def test_each_request_counts_once(server):
     for rows in (1, 3):
         assert server.infer("m", {"INPUT0": ("FP32", [rows, 1], [1] * rows)}).status == 200
     of = {"model": "m", "version": "1"}
-    # A batch is counted when its last answer is on its way.
-    server.await_true(lambda: server.metrics().value("nv_inference_count", **of) >= 4, "the count of rows", 2)
+    # A batch is counted when its last answer is on its way, by its size last of all.
+    rows = "hanok_batch_size_rows_sum"
+    server.await_true(lambda: (page := server.metrics()).has(rows, **of) and page.value(rows, **of) >= 4, "the count of rows")
     metrics = server.metrics()
     assert metrics.value("nv_inference_request_success", **of) == 2
     assert metrics.value("nv_inference_count", **of) == 4

@@ -147,7 +147,7 @@ def test_an_experiment_tells_segments_apart(tmp_path):
             report = json.loads(server.administer("GET", "/v1/experiments/countries").body)["report"]
             return {comparison["segment"]: comparison["verdict"] for comparison in report["comparisons"]}
 
-        found = server.await_true(lambda: verdicts().get("KR") == "worse" and verdicts(), "the verdict on Korea")
+        found = server.await_true(lambda: verdicts().get("KR") == "worse" and verdicts(), "the verdict on Korea", 60)
         assert found["US"] not in ("worse", "better"), found
 
 

@@ -17,7 +17,7 @@ TRITON_LINE = """--model-store MODELS --http-port=0 --grpc-port=0 --metrics-port
 --disable-auto-complete-config --cache-config=local,size=1048576 --metrics-config=counter_latencies=true""".split()
 
 
-def run(*arguments, seconds=10):
+def run(*arguments, seconds=60):
     return subprocess.run([str(binary()), *arguments], capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
 
 

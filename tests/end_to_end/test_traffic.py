@@ -170,14 +170,14 @@ def test_an_arm_that_is_not_there_costs_no_answer(server):
 def test_shadows_get_copies_and_never_cost_an_answer(server):
     shadow = [{"target": {"version": {"model": "broken"}}, "share": 100}]
     server.apply(resource("Traffic", "stable", arms=[arm("all", 100, version=1)], shadow=shadow))
-    for value in [1, 2, -1, 3]:
-        assert ask(server, value=value).json()["outputs"][0]["data"] == [value]
-
     def copies() -> dict[str, int]:
         samples = server.metrics().labelled("hanok_shadow_copies_total")
         return {labels["result"]: int(value) for labels, value in samples if labels["model"] == "stable"}
 
-    counts = server.await_true(lambda: sum(copies().values()) == 4 and copies(), "four copies")
+    for number, value in enumerate([1, 2, -1, 3], 1):
+        assert ask(server, value=value).json()["outputs"][0]["data"] == [value]
+        # One at a time: a copy that finds the candidate at work is dropped, and may be the one that fails.
+        counts = server.await_true(lambda: sum(copies().values()) == number and copies(), f"{number} copies")
     assert counts["agreed"] + counts["dropped"] == 3 and counts["candidate_failed"] == 1, counts
 
 

@@ -87,14 +87,24 @@ def test_an_alias_that_moves_begins_a_rollout(mlflow, tmp_path):
         served(server, 1.0)
         # The first version serves a moment before its traffic is declared.
         server.await_true(lambda: ask(server).header("hanok-arm") == "v1", "its arm", 30)
-        with in_background(2, lambda: ask(server)) as load:
+        first = []
+
+        def noted():
+            reply = ask(server)
+            if not first and reply.header("hanok-arm") == "v2":
+                first.append(time.monotonic())
+            return reply
+
+        with in_background(2, noted) as load:
             begun = time.monotonic()
             mlflow.set_alias("adder", "champion", 2)
-            server.await_true(lambda: any(addend(one) == 2.0 for one in load.outcomes[-200:]), "the first canary request", 30)
-            took = time.monotonic() - begun
+            asked = time.monotonic() - begun
+            server.await_true(lambda: first, "the first canary request", 30)
+            took = first[0] - begun
             server.await_true(lambda: len(load.outcomes) > 1000, "some load")
-        print(f"alias move to first canary request: {took:.2f} s")
-        assert took < 2, f"{took:.2f} s"
+        print(f"alias move to first canary request: {took:.2f} s, of which MLflow took {asked:.2f} s to move it")
+        # Where MLflow itself is slow, on a busy machine, a look takes as long as a dozen calls at most.
+        assert took < max(2, 1 + 12 * asked), f"{took:.2f} s, MLflow's own call {asked:.2f} s"
         assert load.failures() == []
         # Who answered is what the arm says, and the baseline keeps its share.
         arms = {(addend(one), one.header("hanok-arm"), one.header("hanok-version")) for one in load.outcomes}
@@ -105,7 +115,8 @@ def test_an_alias_that_moves_begins_a_rollout(mlflow, tmp_path):
         # Moved back: the rollout ends. Moved on: the next one begins from what serves.
         mlflow.set_alias("adder", "champion", 1)
         server.await_true(lambda: rollout(server)["phase"] == "aborted", "the end of the rollout", 30)
-        assert {addend(ask(server)) for _ in range(50)} == {1.0}
+        # The table follows its decision.
+        server.await_true(lambda: {addend(ask(server)) for _ in range(50)} == {1.0}, "all traffic to what served")
         mlflow.set_alias("adder", "champion", 3)
         server.await_true(lambda: rollout(server)["candidate"] == "v3", "the rollout of version 3", 30)
         server.await_true(lambda: any(addend(ask(server)) == 3.0 for _ in range(20)), "its first request", 30)

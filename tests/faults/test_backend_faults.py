@@ -1,10 +1,11 @@
 """A model that panics or fails takes nobody with it (attack table 48 and 63)."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.load import in_background, together
+from harness.load import in_background
 
 
 def ask(server, model, value, extra=0):
@@ -16,7 +17,7 @@ def server(repository, serve):
     two = [("INPUT0", "INT32", [2])]
     for kind in ("panic", "fail"):
         repository.add(kind, model=kind, inputs=two)
-        repository.add(f"{kind}_batched", model=kind, inputs=two, parameters={"execute_delay_ms": "150"}, config="dynamic_batching { }\n")
+        repository.add(f"{kind}_batched", model=kind, inputs=two, parameters={"execute_delay_ms": "800"}, config="dynamic_batching { }\n")
     repository.add("good", inputs=two)
     return serve(repository)
 
@@ -40,12 +41,12 @@ def test_the_request_fails_and_the_server_stays(server, kind):
 def batch_of_six(server, model):
     """One request that keeps the instance busy, then six that become one batch; the third of them is bad."""
 
-    def one(number):
-        if number:
-            time.sleep(0.03 + 0.005 * number)
-        return ask(server, model, -1 if number == 3 else number, extra=number)
-
-    return together(7, one)
+    with ThreadPoolExecutor(7) as pool:
+        calls = [pool.submit(ask, server, model, 0)]
+        server.await_requests(model, executing=1)
+        calls += [pool.submit(ask, server, model, -1 if number == 3 else number, extra=number) for number in range(1, 7)]
+        server.await_requests(model, executing=1, queued=6)
+        return [call.result() for call in calls]
 
 
 def test_a_panic_fails_its_batch_and_the_instance_is_replaced(server):
@@ -86,7 +87,9 @@ def test_a_client_gives_a_bad_shape_to_a_batch(server):
 
 def test_killed_and_started_again(repository, serve):
     repository.add("m", inputs=[("INPUT0", "INT32", [2])])
+    started = time.monotonic()
     first = serve(repository, "--model-control-mode=explicit", "--load-model=m")
+    took = time.monotonic() - started
     port = first.http.rsplit(":", 1)[1]
     with in_background(4, lambda: ask(first, "m", 1)) as traffic:
         first.await_true(lambda: len(traffic.outcomes) > 50, "traffic")
@@ -95,5 +98,6 @@ def test_killed_and_started_again(repository, serve):
     started = time.monotonic()
     # On the same port, which still has connections of the dead process in TIME_WAIT.
     second = serve(repository, "--model-control-mode=explicit", "--load-model=m", "--http-port", port)
-    assert time.monotonic() - started < 2
+    # It waits for nothing: it takes about as long as the first start.
+    assert time.monotonic() - started < max(2, 4 * took)
     assert ask(second, "m", 5).json()["outputs"][0]["data"] == [5, 0]

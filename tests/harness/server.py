@@ -89,6 +89,19 @@ class HanokServer:
                 raise AssertionError(f"{what}: not within {seconds} s\n{self.log()[-6000:]}")
             time.sleep(0.01)
 
+    def await_requests(self, model: str, executing: int, queued: int = 0, seconds: float = 20):
+        """Waits until so many requests of `model` are executed and so many wait in its queue, while no other request is here.
+
+        A request is inside a moment before it is in the queue: it must be so at three looks in a row.
+        """
+
+        def is_so() -> bool:
+            metrics = self.metrics()
+            inside, waiting = metrics.value("hanok_in_flight_requests"), metrics.value("nv_inference_pending_request_count", model=model)
+            return (inside, waiting) == (executing + queued, queued)
+
+        self.await_true(lambda: all(is_so() for _ in range(3)), f"{executing} requests of {model} in execution and {queued} in its queue", seconds)
+
     @property
     def pid(self) -> int:
         return self.process.pid

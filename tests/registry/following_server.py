@@ -39,7 +39,7 @@ def await_state(server: ControlledServer, state: str, commit: str | None = None)
         at = (status["read"] or {}).get("commit") or {}
         return status if status["state"] == state and commit in (None, at.get("id")) else None
 
-    return server.await_true(reached, f"the state `{state}` at {commit}")
+    return server.await_true(reached, f"the state `{state}` at {commit}", 60)
 
 
 def canary_weight(server: ControlledServer) -> int:

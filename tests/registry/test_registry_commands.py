@@ -201,8 +201,11 @@ def grows(hanok, change, *arguments) -> subprocess.CompletedProcess:
     staged = lambda: any(path.stat().st_size > 0 for path in (hanok.registry / "staging").glob("*/0"))  # noqa: E731
     while not staged():
         assert process.poll() is None, "it ended before anything could be changed"
+    # It stands still meanwhile, so that it cannot end before a slow test has changed anything.
+    process.send_signal(signal.SIGSTOP)
     change(large)
-    out, errors = process.communicate(timeout=60)
+    process.send_signal(signal.SIGCONT)
+    out, errors = process.communicate(timeout=180)
     return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
 
 

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.load import together
 from security.attack import Raw, Target, wait_until
 from security.http2_cases import DATA, END_HEADERS, HEADERS, frame, frames, open_connection, request_headers
 
@@ -51,9 +50,18 @@ def test_request_size_of_a_chunked_body(start):
 def test_connections(start):
     server = start("--max-connections=20")
     target = Target(server.http, server.grpc, server)
-    time.sleep(0.2)
-    connections = [Raw(server.http, 3) for _ in range(20)]
     ready = b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n"
+
+    def served() -> Raw | None:
+        connection = Raw(server.http, 3)
+        reply = connection.send(ready).reply()
+        if reply is not None and reply.status == 200:
+            return connection
+        connection.socket.close()
+        return None
+
+    # The connections that asked whether the server is ready may be gone a moment later.
+    connections = [server.await_true(served, "a place for a connection") for _ in range(20)]
     assert [connection.send(ready).reply().status for connection in connections] == [200] * 20
     # One over: told so, or not served until another leaves; and the others go on.
     with Raw(server.http, 1) as over:
@@ -70,11 +78,15 @@ def test_connections(start):
 
 def test_requests_in_flight(start):
     server = start("--max-in-flight-requests=4")
-    replies = together(8, lambda number: infer(server, 200))
-    statuses = [reply.status for reply in replies]
-    assert statuses.count(200) == 4 and statuses.count(503) == 4, statuses
-    refused = next(reply for reply in replies if reply.status == 503)
-    assert refused.header("retry-after") and "4" in refused.error
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(infer, server, 3000)]
+        server.await_requests("sleepy", executing=1)
+        calls += [pool.submit(infer, server) for _ in range(3)]
+        server.await_requests("sleepy", executing=1, queued=3)
+        for _ in range(4):
+            refused = infer(server)
+            assert refused.status == 503 and refused.header("retry-after") and "4" in refused.error, refused
+        assert [call.result().status for call in calls] == [200] * 4
     assert infer(server).status == 200
     assert server.get("/v2/health/live").status == 200
 
@@ -92,9 +104,9 @@ def test_queued_requests(start):
     waiting = lambda: server.metrics().value("nv_inference_pending_request_count", model="sleepy")  # noqa: E731
     with ThreadPoolExecutor(4) as pool:
         executing = pool.submit(infer, server, 3000)
-        wait_until(lambda: server.metrics().value("hanok_in_flight_requests") == 1 and waiting() == 0, 10)
+        server.await_requests("sleepy", executing=1)
         queued = [pool.submit(infer, server) for _ in range(3)]
-        wait_until(lambda: waiting() == 3, 10)
+        server.await_requests("sleepy", executing=1, queued=3)
         # One over, again and again; and none of them costs those that wait their place.
         assert [infer(server).status for _ in range(4)] == [503] * 4
         assert waiting() == 3
@@ -106,15 +118,15 @@ def test_the_longest_request(start):
     """The instance is busy for longer than a request may take: who waits behind it is not executed any more."""
     server = start("--max-request-secs=1")
 
-    def one(number):
-        if number == 0:
-            return infer(server, 3000), 0
-        time.sleep(0.2)
+    def timed():
         started = time.monotonic()
         return infer(server, 0), time.monotonic() - started
 
-    _, *others = together(4, one)
-    for reply, seconds in others:
+    with ThreadPoolExecutor(4) as pool:
+        pool.submit(infer, server, 6000)
+        server.await_requests("sleepy", executing=1)
+        others = [pool.submit(timed) for _ in range(3)]
+    for reply, seconds in (call.result() for call in others):
         assert reply.status == 503 and "expired" in reply.error.lower(), reply
         # Answered when the time is over, not when the instance is free.
         assert 0.8 < seconds < 2.5
@@ -128,8 +140,9 @@ def test_the_longest_request(start):
 def test_idle_connections(start):
     server = start("--idle-timeout-secs=1")
     with Raw(server.http) as connection:
-        assert connection.send(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n").reply().status == 200
+        # Not when the reply was read: that may be long after it was sent.
         started = time.monotonic()
+        assert connection.send(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n").reply().status == 200
         assert connection.is_closed(4)
         assert 0.5 < time.monotonic() - started < 3
 
@@ -137,13 +150,20 @@ def test_idle_connections(start):
 def test_slow_heads_by_the_hundred(start):
     """Case 5 at its full size: good requests are served while 500 connections dawdle."""
     server = start("--head-timeout-secs=3")
+
+    def hundred() -> float:
+        started = time.monotonic()
+        for _ in range(100):
+            assert infer(server).status == 200
+        return time.monotonic() - started
+
+    alone = hundred()
     slow = [Raw(server.http, 8) for _ in range(500)]
     for connection in slow:
         connection.send(b"G")
     started = time.monotonic()
-    for _ in range(100):
-        assert infer(server).status == 200
-    assert time.monotonic() - started < 2
+    # As fast as without them, on whatever machine this is.
+    assert hundred() < max(2, 3 * alone)
     for connection in slow:
         reply = connection.reply()
         assert reply is None or reply.status == 408
@@ -156,14 +176,12 @@ def test_accept_goes_on_after_the_file_limit(start):
     server = start()
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (server.open_files() + 10, 4096))
     waiting = [socket.create_connection(tuple(server.http.split(":"))) for _ in range(40)]
-    time.sleep(0.5)
-    assert server.process.poll() is None
+    server.await_true(lambda: "accepting connections fails" in server.log(), "the file limit")
     for connection in waiting:
         connection.close()
     started = time.monotonic()
     server.await_true(lambda: infer(server).status == 200, "service after the file limit", 3)
     assert time.monotonic() - started < 1.5
-    assert any(word in server.log().lower() for word in ("accept", "file"))
 
 
 def test_idle_grpc_connections(start):

@@ -57,9 +57,11 @@ def test_nothing_is_left_behind(target):
 
     # The allocator settles after a dozen rounds.
     memory, files = repeat(18)
-    memory_after, files_after = repeat(8)
-    assert files_after <= files + 3
-    assert memory_after <= memory + (1 << 20), f"{(memory_after - memory) / 2**20:.2f} MiB more after 8 rounds of {len(quick)} cases"
+    repeat(8)
+    # What the last case left is given back in a moment; what leaks stays.
+    server.await_true(lambda: server.open_files() <= files + 3, "the files of before")
+    growth = lambda: (server.resident_bytes() - memory) / 2**20  # noqa: E731
+    server.await_true(lambda: growth() <= 1, f"the memory of before 8 rounds of {len(quick)} cases, now {growth():.2f} MiB more")
 
 
 def test_the_million_chunks_leave_no_memory(target):
@@ -70,4 +72,4 @@ def test_the_million_chunks_leave_no_memory(target):
     before = server.resident_bytes()
     for _ in range(20):
         transport_cases.chunks_over_the_limit(target)
-    assert server.resident_bytes() <= before + (1 << 20)
+    server.await_true(lambda: server.resident_bytes() <= before + (1 << 20), "the memory of before")

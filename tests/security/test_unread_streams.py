@@ -52,8 +52,8 @@ def count_failures(server, model="repeat") -> dict[str, int]:
     return {reason: int(metrics.value("nv_inference_request_failure", model=model, reason=reason)) for reason in reasons}
 
 
-def is_served(server, seconds: float = 2):
-    """Another client of the same model, which has one instance."""
+def is_served(server, seconds: float = 15):
+    """Another client of the same model, which has one instance: served long before the time for taking a reply (120 s) is over."""
     with StreamConnection(server.grpc) as other:
         stream = other.open(1, asked(3))[0]
         assert [index(message) for message in other.answers(stream, is_final, seconds)[:-1]] == [0, 1, 2]
@@ -80,7 +80,7 @@ def test_beyond_the_bound_the_request_is_cancelled(start):
         # Else another may be served first, and this client read while its request is still being executed.
         server.await_true(lambda: executions(server) == 1, "the end of the execution")
         # Nobody reads, and yet the instance is soon free for another.
-        is_served(server, 5)
+        is_served(server)
         connection.grant(stream, 65_535)
         messages = connection.answers(stream, is_final, 10)
         assert "cancelled" in messages[-1].error_message and "1024" in messages[-1].error_message
@@ -101,7 +101,7 @@ def test_grpcio_that_does_not_iterate(start):
         stub, messages = service_pb2_grpc.GRPCInferenceServiceStub(channel), queue.Queue()
         call = stub.ModelStreamInfer(iter(messages.get, None))
         messages.put(repeat_request(20_000))
-        is_served(server, 5)
+        is_served(server)
         messages.put(None)
         replies = list(call)
     assert "1024" in replies[-1].error_message
@@ -123,7 +123,7 @@ def test_one_who_leaves_unread_gives_everything_back(start):
         one_round(number)
     is_served(server)
     server.await_true(lambda: server.open_files() <= files + 2, "closed connections")
-    server.await_true(lambda: server.resident_bytes() <= memory + (4 << 20), "the memory of eight rounds", 3)
+    server.await_true(lambda: server.resident_bytes() <= memory + (4 << 20), "the memory of eight rounds")
     server.await_true(lambda: sum(count_failures(server).values()) == 800, "every request counted once")
 
 
@@ -134,7 +134,7 @@ def test_what_is_kept_for_one_client_is_bounded(start):
     before = server.resident_bytes()
     with StreamConnection(server.grpc, window=0) as connection:
         connection.open(500, asked(2000))
-        server.await_true(lambda: executions(server) >= 501, "the end of all executions", 14)
+        server.await_true(lambda: executions(server) >= 501, "the end of all executions", 90)
         growth = server.resident_bytes() - before
     assert growth < 64 << 20, f"{growth / 2**20:.0f} MiB kept for a client that does not read"
 
@@ -164,7 +164,7 @@ def test_answers_of_an_ordinary_model_that_nobody_reads_hold_the_requests_back(s
     before = server.resident_bytes()
     with StreamConnection(server.grpc, window=0) as connection:
         stream, sent = connection.open(1)[0], 0
-        while sent < 2000 and connection.may_send(stream, len(message), 1.5):
+        while sent < 2000 and connection.may_send(stream, len(message), 4):
             connection.send(stream, message)
             sent += 1
         assert 64 <= sent < 500, f"{sent} requests taken, and no answer read"
@@ -180,4 +180,4 @@ def test_answers_of_an_ordinary_model_that_nobody_reads_hold_the_requests_back(s
             assert one is not None, f"{received} bytes of {sent} answers"
             if one[0] == DATA:
                 received += len(one[3])
-    wait_until(lambda: server.metrics().value("nv_inference_request_success", model="bytes") == sent, 5)
+    wait_until(lambda: server.metrics().value("nv_inference_request_success", model="bytes") == sent, 10)

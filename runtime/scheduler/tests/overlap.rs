@@ -198,6 +198,12 @@ fn a_full_batch_begins_before_the_one_before_it_ends() {
     let place =
         |call: Call| calls.iter().position(|made| *made == call).unwrap_or_else(|| panic!("{call:?}: {calls:?}"));
     assert!(place(Call::Begin(vec![4, 5])) < place(Call::End(vec![2, 3])), "{calls:?}");
+    // A batch is counted after it is answered.
+    let end = Instant::now() + Duration::from_secs(10);
+    while served.scheduler.in_flight() > 0 {
+        assert!(Instant::now() < end);
+        std::thread::yield_now();
+    }
     assert_eq!(served.statistics.snapshot().execution_count, 3);
     assert_eq!(served.statistics.device_busy_ns(), 3 * 2000, "the device's clock is what counts");
 }

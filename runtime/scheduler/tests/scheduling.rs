@@ -69,6 +69,8 @@ fn what_waits_together_is_executed_together() {
     assert_eq!(answers, [vec![5], vec![7, 9], vec![11], vec![13]]);
     let batches: Vec<_> = served.model.log().into_iter().map(|executed| executed.rows).collect();
     assert_eq!(batches, [vec![1], vec![2, 3, 4, 5], vec![6]]);
+    // A batch is counted after it is answered.
+    wait_at_rest(&served);
     let snapshot = served.statistics.snapshot();
     assert_eq!((snapshot.inference_count, snapshot.execution_count, snapshot.queue_depth), (6, 3, 0));
 }
@@ -127,7 +129,8 @@ fn a_cancelled_request_stops_counting_at_once_and_is_never_executed() {
 fn an_expired_request_is_never_executed() {
     let served = serve(8, "dynamic_batching { }");
     let first = occupy(&served, 1);
-    let deadline = Instant::now() + Duration::from_millis(2);
+    // Far enough for the request to be queued before it.
+    let deadline = Instant::now() + Duration::from_millis(300);
     let mut late = request(2);
     late.deadline = Some(deadline);
     let late = pending(served.scheduler.submit(late));
@@ -144,13 +147,15 @@ fn an_expired_request_is_never_executed() {
 
 #[test]
 fn queue_policies_have_the_words_that_clients_know() {
-    let served =
-        serve(8, "dynamic_batching { default_queue_policy { max_queue_size: 2 default_timeout_microseconds: 1000 } }");
+    let served = serve(
+        8,
+        "dynamic_batching { default_queue_policy { max_queue_size: 2 default_timeout_microseconds: 300000 } }",
+    );
     let first = occupy(&served, 1);
     let queued = [pending(served.scheduler.submit(request(2))), pending(served.scheduler.submit(request(3)))];
     let full = wait(served.scheduler.submit(request(4))).unwrap_err();
     assert_eq!((full.code(), full.message()), (ErrorCode::Unavailable, "Exceeds maximum queue size"));
-    wait_until(Instant::now() + Duration::from_millis(2));
+    wait_until(Instant::now() + Duration::from_millis(301));
     served.model.release();
     for late in queued {
         let error = wait(Submission::Pending(late)).unwrap_err();
@@ -228,14 +233,10 @@ fn wait_at_rest(served: &Served) {
 #[test]
 fn a_panic_on_the_callers_thread_is_no_different() {
     let served = serve(8, "dynamic_batching { }");
-    learn(&served);
-    let error = match served.scheduler.submit(request(PANIC)) {
-        Submission::Done(answer) => answer.unwrap_err(),
-        Submission::Pending(_) => panic!("expected an execution on this thread"),
-    };
-    assert_eq!(error.code(), ErrorCode::Internal);
+    let (error, lost) = inline(&served, PANIC);
+    assert_eq!(error.unwrap_err().code(), ErrorCode::Internal);
     assert!(wait(served.scheduler.submit(request(1))).is_ok());
-    assert_eq!(served.model.created.load(SeqCst), 2);
+    assert_eq!(served.model.created.load(SeqCst), 2 + lost);
 }
 
 #[test]
@@ -285,12 +286,28 @@ fn learn(served: &Served) {
     }
 }
 
+/// The answer to a request that was executed on this thread, and how many were not: where a busy machine makes a quick
+/// model look slow, it is asked until it looks quick again.
+fn inline(served: &Served, value: i32) -> (Answer, usize) {
+    let end = Instant::now() + PATIENCE;
+    let mut queued = 0;
+    loop {
+        learn(served);
+        match served.scheduler.submit(request(value)) {
+            Submission::Done(answer) => return (answer, queued),
+            Submission::Pending(future) => drop(wait(Submission::Pending(future))),
+        }
+        wait_at_rest(served);
+        queued += 1;
+        assert!(Instant::now() < end, "never executed on this thread, {queued} times queued");
+    }
+}
+
 #[test]
 fn a_lone_request_to_a_quick_model_is_executed_where_it_stands() {
     let served = serve(8, "dynamic_batching { }");
     assert!(matches!(served.scheduler.submit(request(0)), Submission::Pending(_)));
-    learn(&served);
-    let Submission::Done(answer) = served.scheduler.submit(request(20)) else { panic!("expected an answer at once") };
+    let (answer, _) = inline(&served, 20);
     assert_eq!(output(&answer.unwrap()), [41]);
     let here = std::thread::current().name().unwrap_or_default().to_owned();
     let log = served.model.log();
@@ -301,20 +318,35 @@ fn a_lone_request_to_a_quick_model_is_executed_where_it_stands() {
 #[test]
 fn what_came_during_an_inline_execution_is_not_forgotten() {
     let served = serve(8, "dynamic_batching { }");
-    learn(&served);
+    let end = Instant::now() + PATIENCE;
+    // On a busy machine a quick model may look slow; then this was no inline execution.
+    while !came_during_an_inline_execution(&served) {
+        assert!(Instant::now() < end, "never executed on a caller's thread");
+    }
+    assert_eq!(served.model.log().last().unwrap().thread, "m_0");
+}
+
+/// Whether the first of two requests was executed on its caller's thread; both are answered in any case.
+fn came_during_an_inline_execution(served: &Served) -> bool {
+    learn(served);
     served.model.hold();
     let before = served.model.inside.load(SeqCst);
     std::thread::scope(|scope| {
-        let inline = scope.spawn(|| matches!(served.scheduler.submit(request(1)), Submission::Done(Ok(_))));
+        let inline = scope.spawn(|| match served.scheduler.submit(request(1)) {
+            Submission::Done(answer) => answer.is_ok(),
+            Submission::Pending(future) => {
+                assert!(wait(Submission::Pending(future)).is_ok());
+                false
+            }
+        });
         served.model.wait_inside(before + 1);
         let meanwhile = pending(served.scheduler.submit(request(2)));
         // Longer than the budget of a caller's thread, so that the instance's own thread has to go on.
         wait_until(Instant::now() + Duration::from_millis(1));
         served.model.release();
         assert_eq!(output(&wait(Submission::Pending(meanwhile)).unwrap()), [5]);
-        assert!(inline.join().unwrap());
-    });
-    assert_eq!(served.model.log().last().unwrap().thread, "m_0");
+        inline.join().unwrap()
+    })
 }
 
 #[test]

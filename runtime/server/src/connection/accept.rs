@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use socket2::{SockFilter, SockRef};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -90,6 +92,7 @@ pub(crate) async fn accept_loop<S: ConnectionServer>(
     }
     // Whoever connected meanwhile is in the listener's queue and would be cut off with it.
     if let Ok(listener) = listener.into_std() {
+        admit_nobody(&listener);
         while let Ok((stream, peer)) = listener.accept() {
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
             if let Ok(stream) = stream {
@@ -104,6 +107,21 @@ pub(crate) async fn accept_loop<S: ConnectionServer>(
         () = reached(&mut stopped, Stage::Stopped) => connections.shutdown().await,
     }
 }
+
+/// From here on nobody connects: between the last look into the queue and its end somebody would, and be cut off.
+///
+/// Who tries is not answered, tries again in a second, and is refused then, or met by whoever shares the port.
+#[cfg(target_os = "linux")]
+fn admit_nobody(listener: &std::net::TcpListener) {
+    // A filter of one instruction (BPF_RET | BPF_K, see the kernel's networking/filter.rst) that keeps no byte of any packet.
+    let nothing = [SockFilter::new(6, 0, 0, 0)];
+    if let Err(error) = SockRef::from(listener).attach_filter(&nothing) {
+        tracing::debug!(%error, "the listener cannot be closed to new connections before it ends");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn admit_nobody(_listener: &std::net::TcpListener) {}
 
 /// Serves a connection under the limit, or refuses it.
 fn take<S: ConnectionServer>(

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
@@ -13,10 +14,13 @@ use tokio::net::TcpStream;
 
 use super::ConnectionWatch;
 use super::head_scan::HeadScan;
-use super::watcher::Incoming;
+use super::watcher::{Incoming, Signal};
 
 /// First bytes of the HTTP/2 connection preface.
 const HTTP2_PREFACE_START: &[u8] = b"PRI ";
+
+/// How long whoever connected before the server drains, and has said nothing yet, may take to begin a request.
+const OPENING_GRACE: Duration = Duration::from_secs(1);
 
 /// A watched TCP stream, for hyper.
 #[derive(Debug)]
@@ -36,12 +40,16 @@ impl WatchedStream {
     /// # Errors
     /// When the connection fails, or is told to end before it says anything.
     pub(crate) async fn opens_as_http2(&self) -> io::Result<bool> {
-        let told_to_end = poll_fn(|context| self.watch.poll_signal(context));
+        let told_to_end = async {
+            if poll_fn(|context| self.watch.poll_signal(context)).await == Signal::Drain {
+                tokio::time::sleep(OPENING_GRACE).await;
+            }
+        };
         tokio::select! {
             // What has arrived already is served, also while the server drains.
             biased;
             opening = self.opening() => opening,
-            _ = told_to_end => Err(io::ErrorKind::TimedOut.into()),
+            () = told_to_end => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 
@@ -57,7 +65,7 @@ impl WatchedStream {
             }
             // The start of a preface and no more: give the rest a moment instead of spinning on what is there.
             self.watch.bytes_read();
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }
