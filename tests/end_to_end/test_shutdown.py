@@ -2,6 +2,7 @@
 
 import http.client
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -60,7 +61,18 @@ def test_who_has_connected_is_answered_though_the_request_comes_after_the_signal
         connection.connect()
     server.await_true(lambda: server.metrics().value("hanok_connections") >= 20, "twenty connections")
     server.signal(signal.SIGTERM)
-    server.await_true(lambda: "stopping: not ready any more" in server.log(), "the signal to be taken")
+    address = tuple(server.http.split(":"))
+
+    def closed() -> bool:
+        try:
+            socket.create_connection(address, 0.05).close()
+        except ConnectionRefusedError:
+            return True
+        except TimeoutError:
+            pass
+        return False
+
+    server.await_true(closed, "the port to be closed")
     for connection in connections:
         connection.request("GET", "/v2/health/live")
     assert {connection.getresponse().status for connection in connections} <= {200, 503}

@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{Domain, Protocol, Socket, Type};
 #[cfg(target_os = "linux")]
 use socket2::{SockFilter, SockRef};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -21,6 +21,8 @@ use crate::lifecycle::{Stage, reached};
 
 /// Pause after an accept that failed for lack of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long connections that are half made, when nobody new is admitted any more, may take to come into the queue.
+const LAST_LOOK: Duration = Duration::from_millis(10);
 /// Connections that the kernel holds before they are accepted.
 const BACKLOG: i32 = 4096;
 
@@ -93,10 +95,16 @@ pub(crate) async fn accept_loop<S: ConnectionServer>(
     // Whoever connected meanwhile is in the listener's queue and would be cut off with it.
     if let Ok(listener) = listener.into_std() {
         admit_nobody(&listener);
-        while let Ok((stream, peer)) = listener.accept() {
-            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-            if let Ok(stream) = stream {
-                take(stream, peer, &server, &admission, &watcher, &mut connections);
+        // Whoever the kernel has answered before that may come into the queue a moment later.
+        for pause in [Some(LAST_LOOK), None] {
+            while let Ok((stream, peer)) = listener.accept() {
+                let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                if let Ok(stream) = stream {
+                    take(stream, peer, &server, &admission, &watcher, &mut connections);
+                }
+            }
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
             }
         }
     }
@@ -108,14 +116,24 @@ pub(crate) async fn accept_loop<S: ConnectionServer>(
     }
 }
 
-/// From here on nobody connects: between the last look into the queue and its end somebody would, and be cut off.
+/// From here on nobody begins to connect: between the last look into the queue and its end somebody would, and be cut off.
 ///
 /// Who tries is not answered, tries again in a second, and is refused then, or met by whoever shares the port.
 #[cfg(target_os = "linux")]
 fn admit_nobody(listener: &std::net::TcpListener) {
-    // A filter of one instruction (BPF_RET | BPF_K, see the kernel's networking/filter.rst) that keeps no byte of any packet.
-    let nothing = [SockFilter::new(6, 0, 0, 0)];
-    if let Err(error) = SockRef::from(listener).attach_filter(&nothing) {
+    // A classic BPF program over the TCP header (the kernel's networking/filter.rst): keeps all but segments with SYN.
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_IF_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    const FLAGS_OFFSET: u32 = 13;
+    const SYN: u32 = 0x02;
+    let program = [
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_OFFSET),
+        SockFilter::new(JUMP_IF_SET, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ];
+    if let Err(error) = SockRef::from(listener).attach_filter(&program) {
         tracing::debug!(%error, "the listener cannot be closed to new connections before it ends");
     }
 }
