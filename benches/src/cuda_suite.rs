@@ -20,32 +20,20 @@ pub(crate) const PARTS: [Part; 4] = [
     ("torch", |options| part(options, "torch")),
 ];
 
-/// What each part must tell, by the names that `measure.py` gives.
-const FIGURES: [(&str, &str, &str, Target); 13] = [
-    ("kernels", "kernels that agree with their references", "", Target::AtLeast(1.0)),
-    ("kernels", "gather, cast and normalise of 64 x 3 x 224 x 224 over the copy bandwidth", "", Target::AtLeast(0.8)),
-    ("answers", "resnet50: relative difference to the processors", "", Target::AtMost(0.02)),
-    ("answers", "bert_base: relative difference to the processors", "", Target::AtMost(0.02)),
-    ("networks", "resnet50: rows a second through the server over the bare engine, gRPC", "", Target::AtLeast(0.97)),
-    ("networks", "bert_base: rows a second through the server over the bare engine, gRPC", "", Target::AtLeast(0.97)),
-    ("networks", "resnet50 through CUDA shared memory: relative difference to the message", "", Target::AtMost(0.001)),
-    ("networks", "ResNet-50 through CUDA shared memory over the bare engine", "", Target::AtLeast(0.97)),
-    ("networks", "resnet50: p99 at 80 % load over the bare time of a batch", "", Target::AtMost(2.0)),
-    ("networks", "bert_base: p99 at 80 % load over the bare time of a batch", "", Target::AtMost(2.0)),
-    ("networks", "small network, batch 1: server over the bare launch, p50", "us", Target::AtMost(60.0)),
-    ("torch", "ResNet-50 by PyTorch, compiled, CUDA graphs, batch 64", "rows/s", Target::Information),
-    ("torch", "BERT-base by PyTorch, compiled, CUDA graphs, batch 32", "rows/s", Target::Information),
-];
+/// What each part must tell: the names, units and targets that `measure.py` reads too.
+const FIGURES: &str = include_str!("../gpu/figures.json");
 
 fn part(options: &Options, name: &str) -> Vec<Figure> {
     match measured(options, name) {
         Ok(figures) => figures,
-        Err(problem) => FIGURES
-            .iter()
-            .filter(|(part, ..)| *part == name)
-            .map(|&(_, figure, unit, target)| Figure::skipped(figure, unit, target, &problem))
-            .collect(),
+        Err(problem) => expected(name).iter().map(|row| skipped(row, &problem)).collect(),
     }
+}
+
+/// The rows of `figures.json` for the part `name`.
+fn expected(name: &str) -> Vec<Value> {
+    let rows: Vec<Value> = serde_json::from_str(FIGURES).unwrap_or_default();
+    rows.into_iter().filter(|row| row["part"] == name).collect()
 }
 
 fn measured(options: &Options, name: &str) -> Result<Vec<Figure>, Problem> {
@@ -68,7 +56,21 @@ fn measured(options: &Options, name: &str) -> Result<Vec<Figure>, Problem> {
 }
 
 fn figure(row: &Value) -> Figure {
-    let name = row["figure"].as_str().unwrap_or_default();
+    match row["measured"].as_f64() {
+        Some(value) => {
+            let (name, unit, target) = described(row);
+            Figure::of(name, unit, target, vec![value])
+        }
+        None => skipped(row, row["skipped"].as_str().unwrap_or("no reason was given")),
+    }
+}
+
+fn skipped(row: &Value, reason: &str) -> Figure {
+    let (name, unit, target) = described(row);
+    Figure::skipped(name, unit, target, reason)
+}
+
+fn described(row: &Value) -> (&str, &'static str, Target) {
     let unit = match row["unit"].as_str() {
         Some("us") => "us",
         Some("rows/s") => "rows/s",
@@ -79,10 +81,7 @@ fn figure(row: &Value) -> Figure {
         (None, Some(most)) => Target::AtMost(most),
         (None, None) => Target::Information,
     };
-    match row["measured"].as_f64() {
-        Some(value) => Figure::of(name, unit, target, vec![value]),
-        None => Figure::skipped(name, unit, target, row["skipped"].as_str().unwrap_or("no reason was given")),
-    }
+    (row["figure"].as_str().unwrap_or_default(), unit, target)
 }
 
 #[cfg(test)]
@@ -101,9 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn every_part_has_figures() {
+    fn every_part_has_figures_and_every_figure_a_part() {
+        let all: Vec<Value> = serde_json::from_str(FIGURES).unwrap_or_default();
+        assert_eq!(PARTS.iter().map(|(name, _)| expected(name).len()).sum::<usize>(), all.len());
         for (name, _) in PARTS {
-            assert!(FIGURES.iter().any(|(part, ..)| *part == name), "{name}");
+            assert!(!expected(name).is_empty(), "{name}");
         }
+        let bounded = all.iter().filter(|row| described(row).2 != Target::Information).count();
+        assert_eq!(all.len() - bounded, 2, "only what other products do is told without a target");
     }
 }

@@ -14,8 +14,8 @@ use hanok_kernels::{
     Architecture, Compiler, CubinCache, Family, KernelError, Nvrtc, Origin, Target, kernel_resources, nvrtc_candidates,
 };
 
-/// Ampere, Hopper and Blackwell of the data centre.
-const ARCHITECTURES: [&str; 3] = ["sm_80", "sm_90", "sm_100"];
+/// Ampere, Hopper and Blackwell of the data centre, and Blackwell of workstations.
+const ARCHITECTURES: [&str; 4] = ["sm_80", "sm_90", "sm_100", "sm_120"];
 
 /// Five blocks of 256 threads to a multiprocessor's 65,536 registers; the hungriest kernel took 40 when this was written.
 const MOST_REGISTERS: u32 = 48;
@@ -83,6 +83,11 @@ fn machine_code_for_hopper() {
 #[test]
 fn machine_code_for_blackwell() {
     check_machine_code(ARCHITECTURES[2]);
+}
+
+#[test]
+fn machine_code_for_blackwell_of_workstations() {
+    check_machine_code(ARCHITECTURES[3]);
 }
 
 #[test]

@@ -250,6 +250,33 @@ def test_tensors_in_cuda_shared_memory(repository, serve, stand_in, lent, wire):
     refused("Unable to find shared memory region: 'in'", ("404", "NOT_FOUND"), both)
 
 
+@pytest.mark.parametrize("wire", ["http", "grpc"])
+def test_what_comes_to_the_host_out_of_regions_counts_as_bytes_in_flight(repository, serve, stand_in, lent, wire):
+    # The model runs on the processors. The message itself is small: its own limit says nothing of regions.
+    server = serve(repository.add("m"), "--cuda", "--max-in-flight-bytes=100000", "--http-max-input-size=50000", environment=stand_in)
+    module, client = wire_of(wire, server)
+    given, wanted = lent("in", 200_000), lent("out", 200_000)
+    client.register_cuda_shared_memory("in", given.handle, 0, 200_000)
+    client.register_cuda_shared_memory("out", wanted.handle, 0, 200_000)
+
+    def ask(count):
+        tensor, output = module.InferInput("INPUT0", [1, count], "FP32"), module.InferRequestedOutput("OUTPUT0")
+        tensor.set_shared_memory("in", 4 * count)
+        output.set_shared_memory("out", 200_000)
+        return client.infer("m", [tensor], outputs=[output])
+
+    given.put(0, numpy.arange(50_000, dtype=numpy.float32).tobytes())
+    # What HTTP's message takes of the limit itself is less than 1,000 bytes.
+    for count in (1, 24_750, 24_750):
+        ask(count)
+        assert (wanted.get(0, numpy.float32, count) == numpy.arange(count)).all()
+    with pytest.raises(InferenceServerException, match="limit of `100000` bytes of requests in flight") as raised:
+        ask(25_001)
+    assert raised.value.status().endswith("503" if wire == "http" else "RESOURCE_EXHAUSTED")
+    ask(24_750)
+    assert server.metrics().value("nv_inference_request_failure", model="m", reason="REJECTED") == 1
+
+
 def test_a_region_that_is_unregistered_in_use_stays_until_the_request_is_done(repository, serve, stand_in, lent):
     # The stand-in unmaps memory as it is closed: a server that closed it early would crash as it writes.
     server = serve(repository.add("slow", parameters={"execute_delay_ms": "700"}), "--cuda", environment=stand_in)

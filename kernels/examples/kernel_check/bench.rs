@@ -7,9 +7,6 @@ use std::sync::Arc;
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, sys};
 use hanok_kernels::{ElementType, KernelError, Kernels, StreamQueue};
 
-/// Rounds whose median is reported.
-const ROUNDS: usize = 9;
-
 /// Launches of a round.
 const LAUNCHES: usize = 20;
 
@@ -105,12 +102,17 @@ pub(crate) struct Bench<'a> {
     pub(crate) random: Random,
     pub(crate) bandwidth: f64,
     pub(crate) rows: Vec<Row>,
+    /// Rounds whose median is reported; with none, nothing is timed.
+    rounds: usize,
 }
 
 impl<'a> Bench<'a> {
-    pub(crate) fn new(context: &Arc<CudaContext>, kernels: &'a Kernels) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn new(context: &Arc<CudaContext>, kernels: &'a Kernels, rounds: usize) -> Result<Self, Box<dyn Error>> {
         let stream = context.new_stream()?;
-        let mut bench = Self { stream, kernels, random: Random(1), bandwidth: 0.0, rows: Vec::new() };
+        let mut bench = Self { stream, kernels, random: Random(1), bandwidth: f64::NAN, rows: Vec::new(), rounds };
+        if rounds == 0 {
+            return Ok(bench);
+        }
         let source = bench.random.bytes(COPY_BYTES);
         let source = bench.upload(&source)?;
         let mut target = bench.upload(&[0; 16])?;
@@ -146,12 +148,15 @@ impl<'a> Bench<'a> {
         Ok(bytes)
     }
 
-    /// Median device time of one launch. `launch` is given a number that grows, to choose among several sets of operands.
+    /// Median device time of one launch; NaN where nothing is timed. `launch` is given a number that grows, to choose among several sets of operands.
     fn seconds(&self, mut launch: impl FnMut(usize) -> Result<(), Box<dyn Error>>) -> Result<f64, Box<dyn Error>> {
         let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
         let mut number = 0;
-        let mut times = Vec::with_capacity(ROUNDS);
-        for round in 0..=ROUNDS {
+        let mut times = Vec::with_capacity(self.rounds);
+        if self.rounds == 0 {
+            return Ok(f64::NAN);
+        }
+        for round in 0..=self.rounds {
             let start = self.stream.record_event(flags)?;
             for _ in 0..LAUNCHES {
                 launch(number)?;
@@ -165,7 +170,7 @@ impl<'a> Bench<'a> {
             }
         }
         times.sort_by(f64::total_cmp);
-        Ok(times[ROUNDS / 2])
+        Ok(times[self.rounds / 2])
     }
 
     /// Compares `found` with `wanted`, times `launch` and enters the row.

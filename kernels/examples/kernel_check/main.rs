@@ -1,13 +1,14 @@
 //! Checks every kernel on this machine's GPU against its CPU reference, and times it against the least that it must move.
 //!
 //! One program, to be carried to a machine that has a driver and NVRTC and nothing else:
-//! `kernel_check [--nvrtc LIBRARY] [--cache FOLDER] [--commit TEXT] [--output REPORT.json]`.
+//! `kernel_check [--nvrtc LIBRARY] [--cache FOLDER] [--commit TEXT] [--output REPORT.json] [--rounds N]`.
 //! Ends with 0 when every kernel is right, 1 when one is not, 2 for wrong arguments, 3 where there is no device (said in one
 //! line). NVRTC is looked for at `--nvrtc`, in `.hanok/nvrtc`, beside the program, in the Python packages of `python3`
 //! (`nvidia/*/lib`), in `/usr/local/cuda`, and with the system's loader, in this order.
 //!
 //! Times are device time between events around many launches, the median of several rounds after a warm-up; the floor is a
-//! kernel's least bytes over the copy bandwidth measured in the same run.
+//! kernel's least bytes over the copy bandwidth measured in the same run. With `--rounds 0` every kernel is launched once and
+//! compared, and nothing is timed: for `compute-sanitizer`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command that prints its report")]
 
@@ -33,7 +34,11 @@ struct Arguments {
     cache: Option<PathBuf>,
     output: Option<PathBuf>,
     commit: String,
+    rounds: Option<usize>,
 }
+
+/// Rounds whose median is reported, unless told otherwise.
+const ROUNDS: usize = 9;
 
 fn main() -> ExitCode {
     let arguments = match arguments(env::args().skip(1)) {
@@ -66,7 +71,11 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
             "--cache" => arguments.cache = Some(value.into()),
             "--output" => arguments.output = Some(value.into()),
             "--commit" => arguments.commit = value,
-            _ => return Err(format!("expected --nvrtc, --cache, --output or --commit, got `{name}`")),
+            "--rounds" => {
+                let rounds = value.parse().map_err(|_| format!("`--rounds` wants a number, got `{value}`"))?;
+                arguments.rounds = Some(rounds);
+            }
+            _ => return Err(format!("expected --nvrtc, --cache, --output, --commit or --rounds, got `{name}`")),
         }
     }
     Ok(arguments)
@@ -83,7 +92,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     for family in Family::ALL {
         println!("  {}: {:?}", family.name(), kernels.load(family)?);
     }
-    let mut bench = Bench::new(&context, &kernels)?;
+    let mut bench = Bench::new(&context, &kernels, arguments.rounds.unwrap_or(ROUNDS))?;
     println!("copy bandwidth {:.0} GB/s, bytes read and written\n", bench.bandwidth / 1e9);
     elementwise::check(&mut bench)?;
     reductions::check(&mut bench)?;

@@ -129,10 +129,16 @@ pub trait ModelInstance: Send + fmt::Debug {
         None
     }
 
-    /// Whether the instance is lost, such as with its device's context: it is then dropped and replaced. Asked only after
-    /// an execution has failed.
+    /// Whether the instance is lost, such as with its device's context: it is then dropped and replaced. Asked after an
+    /// execution has failed and, of one that has a [`Self::device`], whenever its thread looks for work.
     fn is_lost(&self) -> bool {
         false
+    }
+
+    /// Gives the instance what it calls, from any thread and holding no lock, when it is lost without an execution of its own
+    /// having failed: its thread then looks at once. It is not called for one that is lost already, which is looked at next.
+    fn watch_loss(&mut self, look: Arc<dyn Fn() + Send + Sync>) {
+        drop(look);
     }
 }
 

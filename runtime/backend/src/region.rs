@@ -31,6 +31,9 @@ pub trait RegionMemory: Send + Sync + fmt::Debug {
     /// `Unavailable` when the memory was lost with its device's context.
     fn place(&self) -> Result<DevicePlace, ServingError>;
 
+    /// The GPU that it lies on, whatever became of its context; asks nobody.
+    fn ordinal(&self) -> u32;
+
     /// Copies from `offset` on into `bytes`; blocks until they are there. The range lies within the region.
     ///
     /// # Errors
@@ -63,6 +66,12 @@ impl RegionSlice {
     #[must_use]
     pub fn length(&self) -> usize {
         self.length
+    }
+
+    /// The GPU that it lies on.
+    #[must_use]
+    pub fn ordinal(&self) -> u32 {
+        self.memory.ordinal()
     }
 
     /// Where it begins on its device.
@@ -162,7 +171,25 @@ impl RequestRegions {
     }
 }
 
+/// Whether a tensor in a region is left to an instance that reads the region's GPU by itself. Of others it is the bytes that
+/// must be looked at, where the client cannot change them any more.
+fn may_stay(data_type: DataType) -> bool {
+    !matches!(data_type, DataType::Bytes | DataType::Bool)
+}
+
 impl InferenceRequest {
+    /// Bytes of regions that [`InferenceRequest::fetch_regions`] brings to the host, at most: all but the tensors of numbers
+    /// on GPUs of which `reads` says that whichever instance executes reads them by itself.
+    #[must_use]
+    pub fn fetched_bytes(&self, config: &ModelConfig, reads: impl Fn(u32) -> bool) -> usize {
+        let Some(regions) = &self.regions else { return 0 };
+        let of = |(index, slice): &(u16, RegionSlice)| {
+            let stays = config.inputs.get(usize::from(*index)).is_some_and(|spec| may_stay(spec.data_type));
+            if stays && reads(slice.ordinal()) { 0 } else { slice.length() }
+        };
+        regions.inputs.iter().map(of).fold(0, usize::saturating_add)
+    }
+
     /// Brings inputs from regions to the host, but for those that an instance on the GPU `device` reads by itself: there,
     /// tensors of numbers stay where they are. Blocks while they are copied.
     ///
@@ -177,9 +204,7 @@ impl InferenceRequest {
             else {
                 continue;
             };
-            // What must be looked at is looked at here, where the client cannot change it any more.
-            let opaque = !matches!(spec.data_type, DataType::Bytes | DataType::Bool);
-            if opaque && device.is_some() && Some(slice.place()?.ordinal) == device {
+            if may_stay(spec.data_type) && device.is_some() && Some(slice.place()?.ordinal) == device {
                 kept.push((index, slice));
                 continue;
             }

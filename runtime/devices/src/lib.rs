@@ -26,8 +26,8 @@ pub use budget::{DeviceBudget, MemoryPromise};
 pub use device::{ComputeCapability, Device, DeviceKind};
 pub use discovery::{Discovery, DiscoverySettings, discover};
 pub use driver::{
-    Context, ContextHold, DeviceAddress, Driver, Event, IpcMapping, Module, PinnedBuffer, RawEvent, RawStream, Stream,
-    StreamPriority,
+    BesideCaptures, Capture, Context, ContextHold, DeviceAddress, Driver, Event, IpcMapping, Module, PinnedBuffer,
+    RawEvent, RawStream, Stream, StreamPriority,
 };
 pub use error::DeviceError;
 pub use memory::{

@@ -108,6 +108,9 @@ const CODES: [(u32, &str, Severity); 79] = [
     (999, "UNKNOWN", ContextLost),
 ];
 
+/// Codes below this one that the driver does not have are the runtime library's, and end a call.
+const FIRST_OF_CONTEXTS: u32 = 700;
+
 /// Codes of stream capture that are refused like those listed: 902 to 907, and what follows capture.
 const FURTHER_REFUSED: [u32; 9] = [902, 903, 904, 905, 906, 907, 909, 910, 911];
 
@@ -140,15 +143,23 @@ impl ResultCode {
     pub fn name(self) -> Option<&'static str> {
         self.entry().map(|(name, _)| name)
     }
+}
 
-    /// The code that a text of another library names, such as `CUDA failure 700: an illegal memory access`.
+impl Severity {
+    /// What a text of another library says of a device's failure, such as `CUDA failure 700: an illegal memory access`.
     ///
-    /// ONNX Runtime passes the runtime library's codes on; those that end a context have the driver's numbers.
+    /// ONNX Runtime passes the runtime library's codes on; those that end a context have the driver's numbers, and all others
+    /// end a call. What cuBLAS and cuDNN answer has numbers of their own, which say nothing of the context: it is asked itself.
     #[must_use]
     pub fn in_text(text: &str) -> Option<Self> {
-        let after = ["CUDA failure ", "CUDNN failure ", "cudaError "].iter().find_map(|mark| text.split_once(mark))?.1;
+        if ["ALLOC_FAILED", "ALLOCATION_FAILED"].iter().any(|name| text.contains(name)) {
+            return Some(OutOfMemory);
+        }
+        let after = ["CUDA failure ", "cudaError "].iter().find_map(|mark| text.split_once(mark))?.1;
         let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse().ok().map(Self)
+        let code = ResultCode(digits.parse().ok()?);
+        // Numbers below are the runtime library's own where the driver has none of them.
+        Some(if code.entry().is_none() && code.0 < FIRST_OF_CONTEXTS { Refused } else { code.severity() })
     }
 }
 
@@ -220,12 +231,30 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_read_out_of_other_libraries_texts() {
-        let text =
-            "CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=h ; file=a.cc ; line=1";
-        assert_eq!(ResultCode::in_text(text), Some(ResultCode(700)));
-        assert_eq!(ResultCode::in_text("CUDA failure : none"), None);
-        assert_eq!(ResultCode::in_text("shape mismatch"), None);
+    fn failures_are_read_out_of_other_libraries_texts() {
+        let of = |text: &str| Severity::in_text(text);
+        let place = " ; GPU=0 ; hostname=h ; file=a.cc ; line=1 ; expr=f(700);";
+        let text = |start: &str| format!("{start}{place}");
+        assert_eq!(of(&text("CUDA failure 700: an illegal memory access was encountered")), Some(ContextLost));
+        assert_eq!(of(&text("CUDA failure 2: out of memory")), Some(OutOfMemory));
+        assert_eq!(of(&text("CUDA failure 214: uncorrectable ECC error encountered")), Some(DeviceLost));
+        assert_eq!(of(&text("CUDA failure 4242: unknown")), Some(ContextLost));
+        // What an empty grid or a missing kernel is to the runtime library: only that call failed.
+        for refused in ["9: invalid configuration argument", "98: invalid device function", "209: no kernel image"] {
+            assert_eq!(of(&text(&format!("CUDA failure {refused}"))), Some(Refused), "{refused}");
+        }
+        // Numbers of other libraries are not the driver's.
+        for (other, expected) in [
+            ("CUDNN failure 3000: CUDNN_STATUS_NOT_SUPPORTED", None),
+            ("CUDNN failure 5000: CUDNN_STATUS_EXECUTION_FAILED", None),
+            ("CUBLAS failure 13: CUBLAS_STATUS_EXECUTION_FAILED", None),
+            ("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED", Some(OutOfMemory)),
+            ("CUDNN failure 4003: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", Some(OutOfMemory)),
+        ] {
+            assert_eq!(of(&text(other)), expected, "{other}");
+        }
+        assert_eq!(of("CUDA failure : none"), None);
+        assert_eq!(of("shape mismatch"), None);
         assert_eq!(ResultCode(700).to_string(), "CUDA_ERROR_ILLEGAL_ADDRESS (700)");
         assert_eq!(ResultCode(4242).to_string(), "code 4242");
     }

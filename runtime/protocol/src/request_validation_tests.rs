@@ -230,6 +230,10 @@ impl hanok_backend::RegionMemory for OneRegion {
         panic!("validation looks at no memory")
     }
 
+    fn ordinal(&self) -> u32 {
+        0
+    }
+
     fn read(&self, _: u64, _: &mut [u8]) -> Result<(), ServingError> {
         panic!("validation looks at no memory")
     }

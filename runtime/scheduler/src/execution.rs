@@ -139,9 +139,7 @@ impl Executor<'_> {
                 (Outcome::Failed, Instant::now())
             }
             Err(panic) => {
-                let error = ServingError::internal("the model failed while executing the request")
-                    .with_operator_detail(panic_text(panic.as_ref()));
-                end_all(batch, &error);
+                end_all(batch, &panic_error(panic.as_ref()));
                 (Outcome::Broken, Instant::now())
             }
         }
@@ -261,6 +259,11 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, ServingError>) -> Ran<T> {
 
 fn pipelined(instance: &mut dyn ModelInstance) -> Result<&mut dyn PipelinedInstance, ServingError> {
     instance.pipelined().ok_or_else(|| ServingError::internal("an instance stopped overlapping its batches"))
+}
+
+/// What the members of a batch are told in which the model panicked.
+pub(crate) fn panic_error(panic: &(dyn std::any::Any + Send)) -> ServingError {
+    ServingError::internal("the model failed while executing the request").with_operator_detail(panic_text(panic))
 }
 
 pub(crate) fn end_all(batch: &mut [Taken<Job>], error: &ServingError) {

@@ -1,6 +1,7 @@
 //! Execution of a lone request on its caller's thread: no queue, no hop to another thread and back.
 //!
-//! Only where the model's own measured time is tens of microseconds, an instance is free and nothing waits. What was
+//! Only where the model's own measured time is tens of microseconds, an instance is free and nothing waits. Never on an
+//! instance of a GPU: libraries keep what they have there (captured graphs among it) for each thread. What was
 //! queued meanwhile is executed here too, within a small budget; for the rest the instance's thread is woken. The caller
 //! is held up for about [`INLINE_BUDGET`] at most, as far as measured times can tell.
 
@@ -25,6 +26,9 @@ pub(crate) const INLINE_BUDGET: Duration = Duration::from_micros(100);
 pub(crate) fn lease_for_lone(state: &mut State, rows: u32, now: Instant) -> Option<(usize, Box<InstanceRunner>)> {
     let BatchSource::Dynamic(batcher) = &state.source else { return None };
     let index = state.free_slot()?;
+    if state.is_on_device(index) {
+        return None;
+    }
     let quick = state.times.estimate(rows).is_some_and(|time| time < INLINE_LIMIT);
     let around = state.surroundings();
     if !quick || !batcher.leaves_at_once(rows, now, &state.times, around) {

@@ -1,6 +1,7 @@
 //! The scheduler of one model version: where requests enter, and where its threads begin and end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use crate::instance_pool::{InstanceRunner, placements, thread_name};
 use crate::queue::{Arrival, DropReason, Taken, Ticket};
 use crate::request_sink::{Destination, Job, RequestSink};
 use crate::response_stream::StreamCell;
-use crate::scheduler_core::{Core, answer_dropped, answer_lost};
+use crate::scheduler_core::{Core, NO_DEVICE, answer_dropped, answer_lost};
 use crate::scheduler_state::{Phase, State, ThreadState};
 use crate::{ResponseFuture, ResponseStream, SchedulerSettings, Submission, UnreadBudget, wait, worker};
 
@@ -61,11 +62,13 @@ impl ModelScheduler {
             statistics: settings.statistics,
             default_deadline: settings.default_deadline,
             wakes: placements.iter().map(|_| Condvar::new()).collect(),
+            devices: placements.iter().map(|_| AtomicU32::new(NO_DEVICE)).collect(),
             state: Mutex::new(State::new(source, runners, preserve_ordering)),
             at_rest: Condvar::new(),
             placements,
             config,
         });
+        core.watch_all();
         let mut scheduler = Self { core, threads: Vec::new() };
         for (index, placement) in scheduler.core.placements.iter().enumerate() {
             let core = Arc::clone(&scheduler.core);
@@ -231,6 +234,13 @@ impl ModelScheduler {
     pub fn in_flight(&self) -> usize {
         let state = self.core.state.lock();
         state.source.len() + state.executing
+    }
+
+    /// Whether every instance reads tensors of numbers in regions on the GPU `ordinal` by itself, so that they are not brought
+    /// to the host.
+    #[must_use]
+    pub fn reads_on_device(&self, ordinal: u32) -> bool {
+        self.core.devices.iter().all(|device| device.load(Ordering::Relaxed) == ordinal)
     }
 
     /// Whether this sequence lives here: it was started and has neither ended nor been given up.

@@ -1,15 +1,17 @@
 //! Batches one after another on an instance that takes the next while it computes one.
 //!
 //! The next leaves the queue early only when it is as large as it may become (full, or of a preferred size): it would be the
-//! same batch later. Invariant: batches end in the order in which they began, and before one is executed in another way
-//! (alone, after a failure) nothing else is under way on the instance.
+//! same batch later. Invariants: batches end in the order in which they began; before one is executed in another way
+//! (alone, after a failure) nothing else is under way on the instance; one that panicked, or lost what it runs on, is not
+//! called again.
 
 use std::time::Instant;
 
 use hanok_backend::ServingError;
 use hanok_telemetry::BatchTrigger;
+use smallvec::SmallVec;
 
-use crate::execution::{Outcome, Ran, Report, end_all};
+use crate::execution::{Outcome, Ran, Report, end_all, panic_error};
 use crate::instance_pool::InstanceRunner;
 use crate::queue::Taken;
 use crate::request_sink::Job;
@@ -42,32 +44,54 @@ pub(crate) fn execute(
             Ok(Ok(())) => take_next(core, index, &mut runner),
             _ => None,
         };
+        if next.as_ref().is_some_and(|next| next.begun.is_err()) {
+            return give_up(core, index, runner, [Some(current), next]);
+        }
         let ran = end(core, &mut runner, &mut current);
+        if is_lost(&runner, &ran) {
+            current.begun = ran.map(|result| result.map(|_ended| ()));
+            return give_up(core, index, runner, [Some(current), next]);
+        }
         let Some(mut next) = next else {
             let report = conclude(core, &mut runner, &mut current, ran);
             return give_back(core, index, runner, &report);
         };
-        let next_runs = matches!(next.begun, Ok(Ok(())));
-        // Members of a failed batch are tried again alone: nothing else may be under way then. An instance that panicked is
-        // not called again.
-        let next_ran =
-            if next_runs && matches!(ran, Ok(Err(_))) { Some(end(core, &mut runner, &mut next)) } else { None };
+        // Members of a failed batch are tried again alone: nothing else may be under way then.
+        let next_ran = if matches!((&ran, &next.begun), (Ok(Err(_)), Ok(Ok(())))) {
+            let ran = end(core, &mut runner, &mut next);
+            if is_lost(&runner, &ran) {
+                next.begun = ran.map(|result| result.map(|_ended| ()));
+                return give_up(core, index, runner, [Some(current), Some(next)]);
+            }
+            Some(ran)
+        } else {
+            None
+        };
         let report = conclude(core, &mut runner, &mut current, ran);
         next.since = report.ended.max(next.since);
         core.state.lock().note_report(index, &report);
-        if report.outcome == Outcome::Broken {
-            let report = lost_with(&mut next);
-            return give_back(core, index, runner, &report);
+        let refused = matches!(next.begun, Ok(Err(_))) && next.usable > 0;
+        if report.outcome == Outcome::Broken || (refused && runner.instance.is_lost()) {
+            return give_up(core, index, runner, [None, Some(next)]);
         }
         if let Some(ran) = next_ran {
             let report = conclude(core, &mut runner, &mut next, ran);
             return give_back(core, index, runner, &report);
         }
-        if matches!(next.begun, Ok(Err(_))) && next.usable > 0 {
+        if refused {
             // Alone on the instance it may have the room that it lacked beside the other.
             next.begun = core.executor().begin(&mut runner, &mut next.batch[..next.usable]);
         }
         current = next;
+    }
+}
+
+/// Whether the instance is not to be called again: it panicked, or what it runs on is lost.
+fn is_lost<T>(runner: &InstanceRunner, ran: &Ran<T>) -> bool {
+    match ran {
+        Ok(Ok(_)) => false,
+        Ok(Err(_)) => runner.instance.is_lost(),
+        Err(_) => true,
     }
 }
 
@@ -119,12 +143,33 @@ fn conclude(core: &Core, runner: &mut InstanceRunner, flight: &mut Flight, ran: 
     report(flight, outcome, ended)
 }
 
-fn lost_with(flight: &mut Flight) -> Report {
-    end_all(
-        &mut flight.batch,
-        &ServingError::unavailable("the model failed while it executed another request; try again"),
-    );
-    report(flight, Outcome::Broken, Instant::now())
+/// Ends everything on an instance that is not called again. It is dropped before anybody is answered: until then its device
+/// may be at work in memory that callers lent, and that is theirs again with the answer.
+fn give_up(core: &Core, index: usize, runner: Box<InstanceRunner>, flights: [Option<Flight>; 2]) {
+    runner.discard();
+    let reports: SmallVec<[Report; 2]> = flights
+        .into_iter()
+        .flatten()
+        .map(|mut flight| {
+            let error = match std::mem::replace(&mut flight.begun, Ok(Ok(()))) {
+                Err(panic) => panic_error(panic.as_ref()),
+                Ok(Err(error)) => error,
+                Ok(Ok(())) => {
+                    ServingError::unavailable("the model failed while it executed another request; try again")
+                }
+            };
+            end_all(&mut flight.batch, &error);
+            report(&flight, Outcome::Broken, Instant::now())
+        })
+        .collect();
+    let mut lost = Vec::new();
+    let mut state = core.state.lock();
+    if let Some((last, before)) = reports.split_last() {
+        before.iter().for_each(|report| state.note_report(index, report));
+        state.give_back(index, None, last, &mut lost);
+    }
+    core.unlock(state, None);
+    answer_lost(&mut lost, &lost_instance_error());
 }
 
 fn report(flight: &Flight, outcome: Outcome, ended: Instant) -> Report {

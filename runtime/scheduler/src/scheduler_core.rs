@@ -1,6 +1,7 @@
 //! What callers and instance threads of one model share: the lock, what it guards, and how to wake each other.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use hanok_backend::{InstancePlacement, Model, ServingError};
@@ -14,7 +15,7 @@ use crate::execution::{Executor, Outcome, Report};
 use crate::instance_pool::InstanceRunner;
 use crate::queue::{DropReason, Taken, Ticket};
 use crate::request_sink::Job;
-use crate::scheduler_state::{Phase, State};
+use crate::scheduler_state::{Occupancy, Phase, State};
 
 /// Shared by all who work on one model.
 #[derive(Debug)]
@@ -30,9 +31,43 @@ pub(crate) struct Core {
     pub(crate) wakes: Vec<Condvar>,
     /// Those who wait until nothing is left.
     pub(crate) at_rest: Condvar,
+    /// By instance: the GPU whose memory it reads by itself, or [`NO_DEVICE`].
+    pub(crate) devices: Vec<AtomicU32>,
 }
 
+/// In the place of an ordinal: an instance that computes on the host's memory.
+pub(crate) const NO_DEVICE: u32 = u32::MAX;
+
 impl Core {
+    /// Notes where the new instance of `runner`, which is at `index`, computes, and lets it call its thread when it is lost while
+    /// it is idle.
+    pub(crate) fn watch(self: &Arc<Self>, index: usize, runner: &mut InstanceRunner) {
+        if let Some(device) = self.devices.get(index) {
+            device.store(runner.device.unwrap_or(NO_DEVICE), Ordering::Relaxed);
+        }
+        let core = Arc::downgrade(self);
+        runner.instance.watch_loss(Arc::new(move || {
+            if let Some(core) = core.upgrade() {
+                core.rouse(index);
+            }
+        }));
+    }
+
+    /// As [`Core::watch`], for every instance, before its thread runs.
+    pub(crate) fn watch_all(self: &Arc<Self>) {
+        for (index, slot) in self.state.lock().slots.iter_mut().enumerate() {
+            if let Occupancy::Free(runner) = &mut slot.occupancy {
+                self.watch(index, runner);
+            }
+        }
+    }
+
+    fn rouse(&self, index: usize) {
+        let mut state = self.state.lock();
+        let wake = state.rouse(index).then_some(index);
+        self.unlock(state, wake);
+    }
+
     pub(crate) fn executor(&self) -> Executor<'_> {
         Executor { config: &self.config, statistics: &self.statistics }
     }

@@ -162,6 +162,35 @@ impl State {
         self.slots.iter().position(free)
     }
 
+    /// Whether the instance, which is free, executes on a GPU.
+    pub(crate) fn is_on_device(&self, index: usize) -> bool {
+        matches!(&self.slots[index].occupancy, Occupancy::Free(runner) if runner.device.is_some())
+    }
+
+    /// Takes an idle instance out that is lost with its device; what depended on it is put into `lost`.
+    pub(crate) fn take_lost(
+        &mut self,
+        index: usize,
+        now: Instant,
+        lost: &mut Vec<Taken<Job>>,
+    ) -> Option<Box<InstanceRunner>> {
+        let slot = &mut self.slots[index];
+        if !matches!(&slot.occupancy, Occupancy::Free(runner) if runner.device.is_some() && runner.instance.is_lost()) {
+            return None;
+        }
+        let broken = Occupancy::Broken { retry_at: now, backoff: FIRST_BACKOFF };
+        let Occupancy::Free(runner) = std::mem::replace(&mut slot.occupancy, broken) else { return None };
+        lost.append(&mut self.source.lose_instance(index));
+        Some(runner)
+    }
+
+    /// Notes that somebody has to look at the instance at `index`: whether its thread must be woken for that. It counts as
+    /// awake from here on.
+    pub(crate) fn rouse(&mut self, index: usize) -> bool {
+        let thread = &mut self.slots[index].thread;
+        std::mem::replace(thread, ThreadState::Awake) != ThreadState::Awake
+    }
+
     /// Takes the runner of a free instance.
     pub(crate) fn lease(&mut self, index: usize, requests: usize) -> Option<Box<InstanceRunner>> {
         let slot = &mut self.slots[index];

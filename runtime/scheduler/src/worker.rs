@@ -1,7 +1,9 @@
 //! The thread of one instance: take a batch, execute it, again; sleep when there is nothing to do.
 //!
-//! Contains no policy: what to do next is [`State::next`]'s answer. The instance is replaced here when it broke.
+//! Contains no policy: what to do next is [`State::next`]'s answer. The instance is replaced here when it broke, or was lost
+//! while it was idle.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::MutexGuard;
@@ -12,11 +14,18 @@ use crate::scheduler_core::{Core, answer_dropped, answer_lost, lost_instance_err
 use crate::scheduler_state::{Next, Occupancy, Phase, State, ThreadState};
 
 /// Works for the instance at `index` until the scheduler stops.
-pub(crate) fn run(core: &Core, index: usize) {
+pub(crate) fn run(core: &Arc<Core>, index: usize) {
     let (mut batch, mut dropped, mut lost) = (Vec::new(), Vec::new(), Vec::new());
     let mut state = core.state.lock();
     while state.phase < Phase::Stopping {
         let now = Instant::now();
+        if let Some(runner) = state.take_lost(index, now, &mut lost) {
+            core.unlock(state, None);
+            runner.discard();
+            answer_lost(&mut lost, &lost_instance_error());
+            state = core.state.lock();
+            continue;
+        }
         match state.next(index, now, &mut batch, &mut dropped) {
             Next::Execute(mut runner, trigger) => {
                 let wake = state.attend(now, &mut dropped);
@@ -75,10 +84,11 @@ fn sleep(core: &Core, index: usize, state: &mut MutexGuard<'_, State>, until: Op
     state.slots[index].thread = ThreadState::Awake;
 }
 
-fn replace(core: &Core, index: usize) -> Option<Box<InstanceRunner>> {
+fn replace(core: &Arc<Core>, index: usize) -> Option<Box<InstanceRunner>> {
     let placement = core.placements.get(index)?;
     match InstanceRunner::create(core.model.as_ref(), &core.config, placement) {
-        Ok(runner) => {
+        Ok(mut runner) => {
+            core.watch(index, &mut runner);
             tracing::warn!(model = core.config.name, instance = placement.name, "a broken model instance was replaced");
             Some(runner)
         }

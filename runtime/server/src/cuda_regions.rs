@@ -3,10 +3,16 @@
 //! **Experimental: no GPU has confirmed it.** Off unless the server uses GPUs. Instances on a region's GPU read and write it
 //! by themselves; everybody else gets it through pinned memory here. A region that is unregistered stays open until the
 //! requests that name it are done. One whose GPU's context was lost is refused from then on: what was mapped is gone.
+//!
+//! Invariant: nothing is asked of the driver under the lock of the names, so that no request that looks one up waits for it.
 
 #![allow(unsafe_code, reason = "device memory is named by address")]
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+#[path = "cuda_regions_tests.rs"]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hanok_backend::{DevicePlace, ErrorCode, RegionMemory, RegionSlice, ServingError};
@@ -25,10 +31,54 @@ const RESERVED: &str = "triton_python_backend_shm_region";
 /// The regions that clients registered.
 #[derive(Debug)]
 pub struct CudaRegions {
-    regions: Mutex<BTreeMap<String, Arc<Region>>>,
+    names: Mutex<Names>,
     /// By ordinal: what brings regions to the host, in the context in which it was made.
     transfers: Mutex<BTreeMap<u32, Arc<Mutex<HostTransfer>>>>,
     pinned: Arc<PinnedPool>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    open: BTreeMap<String, Arc<Region>>,
+    /// Taken, while the driver opens them: known to nobody who looks for a region.
+    opening: BTreeSet<String>,
+}
+
+impl Names {
+    /// Takes `name` for a region that is to be opened.
+    fn take(&mut self, name: &str) -> Result<(), ServingError> {
+        if self.open.contains_key(name) || self.opening.contains(name) {
+            return Err(ServingError::new(
+                ErrorCode::AlreadyExists,
+                format!("shared memory region '{name}' already in manager"),
+            ));
+        }
+        if self.open.len() + self.opening.len() >= MOST_REGIONS {
+            return Err(ServingError::new(
+                ErrorCode::ResourceExhausted,
+                format!("expected at most `{MOST_REGIONS}` shared memory regions; unregister some"),
+            ));
+        }
+        self.opening.insert(name.to_owned());
+        Ok(())
+    }
+}
+
+/// A name that was taken; dropped, it is that of its region if there is one, and free else.
+struct TakenName<'a> {
+    regions: &'a CudaRegions,
+    name: &'a str,
+    region: Option<Region>,
+}
+
+impl Drop for TakenName<'_> {
+    fn drop(&mut self) {
+        let mut names = self.regions.names.lock();
+        names.opening.remove(self.name);
+        if let Some(region) = self.region.take() {
+            names.open.insert(self.name.to_owned(), Arc::new(region));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -44,6 +94,10 @@ impl RegionMemory for Region {
         // An instance that executes keeps the context; whether it is still the region's is what is asked here.
         drop(self.mapping.context().hold().map_err(|error| failed(&error))?);
         Ok(DevicePlace { ordinal: self.ordinal, address: self.mapping.address() })
+    }
+
+    fn ordinal(&self) -> u32 {
+        self.ordinal
     }
 
     fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), ServingError> {
@@ -87,7 +141,7 @@ impl RegionLookup for NamedRegions<'_> {
         if self.gpus.is_none() {
             return NoRegions.find(range);
         }
-        let region = self.regions.regions.lock().get(&*range.region).map(Arc::clone);
+        let region = self.regions.names.lock().open.get(&*range.region).map(Arc::clone);
         let region = region.ok_or_else(|| {
             ServingError::not_found(format!("Unable to find shared memory region: '{}'", range.region.escape_debug()))
         })?;
@@ -100,7 +154,7 @@ impl CudaRegions {
     /// No regions yet; what is copied through the host is copied through memory of `pinned`.
     #[must_use]
     pub fn new(pinned: Arc<PinnedPool>) -> Self {
-        Self { regions: Mutex::default(), transfers: Mutex::default(), pinned }
+        Self { names: Mutex::default(), transfers: Mutex::default(), pinned }
     }
 
     /// What brings memory of `context` to the host; made anew when that of the device was made in a context that is gone.
@@ -146,19 +200,8 @@ impl CudaRegions {
                 request.device_id
             ))
         })?;
-        let mut regions = self.regions.lock();
-        if regions.contains_key(name) {
-            return Err(ServingError::new(
-                ErrorCode::AlreadyExists,
-                format!("shared memory region '{name}' already in manager"),
-            ));
-        }
-        if regions.len() >= MOST_REGIONS {
-            return Err(ServingError::new(
-                ErrorCode::ResourceExhausted,
-                format!("expected at most `{MOST_REGIONS}` shared memory regions; unregister some"),
-            ));
-        }
+        self.names.lock().take(name)?;
+        let mut taken = TakenName { regions: self, name, region: None };
         let refused = |error: hanok_devices::DeviceError| {
             ServingError::invalid(format!(
                 "failed to register shared memory region '{name}': the handle cannot be opened"
@@ -176,14 +219,14 @@ impl CudaRegions {
             )));
         }
         let transfer = self.transfer(&context).map_err(|error| failed(&error))?;
-        let region = Region { ordinal: device.ordinal, byte_size: request.byte_size, mapping, transfer };
-        regions.insert(name.to_owned(), Arc::new(region));
+        taken.region = Some(Region { ordinal: device.ordinal, byte_size: request.byte_size, mapping, transfer });
         Ok(())
     }
 
     /// The region called `name`, or all.
     pub(crate) fn status(&self, name: Option<&str>) -> Result<Vec<CudaRegion>, ServingError> {
-        let regions = self.regions.lock();
+        let names = self.names.lock();
+        let regions = &names.open;
         let told = |(name, region): (&String, &Arc<Region>)| CudaRegion {
             name: name.clone(),
             device_id: u64::from(region.ordinal),
@@ -202,12 +245,12 @@ impl CudaRegions {
     /// the last request that names it is done.
     pub(crate) fn unregister(&self, gpus: Option<&GpuDevices>, name: Option<&str>) -> Result<(), ServingError> {
         in_use(gpus)?;
-        let mut regions = self.regions.lock();
+        let mut names = self.names.lock();
         let forgotten = match name.filter(|name| !name.is_empty()) {
-            None => std::mem::take(&mut *regions),
-            Some(name) => regions.remove_entry(name).into_iter().collect(),
+            None => std::mem::take(&mut names.open),
+            Some(name) => names.open.remove_entry(name).into_iter().collect(),
         };
-        drop(regions);
+        drop(names);
         // Closing may wait for the driver: nobody waits for the lock meanwhile.
         drop(forgotten);
         Ok(())

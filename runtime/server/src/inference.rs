@@ -12,6 +12,7 @@ use hanok_scheduler::{ResponseFuture, Submission};
 use hanok_telemetry::{FailureReason, SuccessRecord};
 
 use crate::Limits;
+use crate::admission::{Admission, Permit};
 use crate::traffic::{Ending, Routed, Traffic, outcome_of, since_epoch};
 
 /// Deadlines nearer than this get a timer of their own.
@@ -29,14 +30,26 @@ pub(crate) fn fix_deadline(request: &mut InferenceRequest, transport: Option<Dur
     request.deadline = request.received.checked_add(allowed);
 }
 
-/// Refuses tensors in regions where a request's inputs are read before it is executed.
-pub(crate) fn refuse_regions(request: &InferenceRequest, routed: &Routed) -> Result<(), ServingError> {
-    if request.regions.is_some() && routed.ready.features.is_some() {
+/// Admits tensors in regions: what is brought to the host is held there like a body's bytes, and counts like them.
+///
+/// # Errors
+/// `Unsupported` where a request's inputs are read before it is executed; `ResourceExhausted` above the limit.
+pub(crate) fn admit_regions(
+    request: &InferenceRequest,
+    routed: &Routed,
+    admission: &Admission,
+) -> Result<Option<Permit>, ServingError> {
+    if request.regions.is_none() {
+        return Ok(None);
+    }
+    let ready = &routed.ready;
+    if ready.features.is_some() {
         return Err(ServingError::unsupported(
             "shared memory is not supported for a model whose inputs are filled with features",
         ));
     }
-    Ok(())
+    let bytes = request.fetched_bytes(&ready.config, |ordinal| ready.scheduler.reads_on_device(ordinal));
+    (bytes > 0).then(|| admission.body(bytes)).transpose()
 }
 
 /// Executes a request, counts its outcome, and hands a copy to those who shadow it.

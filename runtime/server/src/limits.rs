@@ -26,7 +26,8 @@ pub struct Limits {
     pub max_streams_per_connection: u32,
     /// Most inference requests between their first byte and their last; above it they are refused.
     pub max_in_flight_requests: usize,
-    /// Most bytes of request bodies held at once; above it requests are refused.
+    /// Most bytes of request bodies and messages, and of what is brought out of regions, held at once; above it requests are
+    /// refused.
     pub max_in_flight_bytes: usize,
     /// Most requests queued per model version.
     pub max_queued_requests: usize,

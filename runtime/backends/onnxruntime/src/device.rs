@@ -6,11 +6,14 @@
 mod device_instance;
 mod device_runtime;
 mod flight;
+mod graphs;
 mod inputs;
 mod land;
 mod launch;
 mod layout;
 mod outputs;
+#[cfg(test)]
+mod overlap_tests;
 #[cfg(test)]
 mod region_tests;
 mod segment_copier;
@@ -20,6 +23,6 @@ mod tests;
 mod trouble;
 
 pub(crate) use device_instance::{DeviceInstance, Parts};
-pub(crate) use device_runtime::DeviceRuntime;
+pub(crate) use device_runtime::{DeviceRuntime, Generation};
 pub(crate) use segment_copier::SegmentCopier;
 pub(crate) use trouble::Trouble;

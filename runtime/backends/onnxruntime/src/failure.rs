@@ -86,7 +86,7 @@ impl Failure {
 }
 
 fn is_memory(message: &str) -> bool {
-    message.contains("Failed to allocate memory") || message.contains("bad_alloc")
+    ["Failed to allocate memory", "Available memory of ", "bad_alloc"].iter().any(|text| message.contains(text))
 }
 
 /// `text` without words that look like a path, an address in memory, or a place in the library's source; one line.

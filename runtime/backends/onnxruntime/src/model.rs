@@ -9,7 +9,7 @@ use hanok_model_config::wire::model_optimization_policy::ModelPriority;
 use hanok_model_config::{InstanceKind, ModelConfig, OutputSpec};
 use parking_lot::Mutex;
 
-use crate::device::{DeviceInstance, DeviceRuntime, Parts, SegmentCopier, Trouble};
+use crate::device::{DeviceInstance, DeviceRuntime, Generation, Parts, SegmentCopier, Trouble};
 use crate::failure::Failure;
 use crate::instance::OnnxRuntimeInstance;
 use crate::library::Library;
@@ -113,8 +113,22 @@ impl OnnxRuntimeModel {
         plan: &ProviderPlan,
         tensorrt: bool,
     ) -> Result<DeviceInstance, CreateError> {
-        let trouble = |trouble: Trouble| CreateError::Other(trouble.into_error());
         let generation = device.generation()?;
+        let made = self.in_generation(device, &generation, plan, tensorrt);
+        if made.is_err() {
+            device.ask(&generation);
+        }
+        made
+    }
+
+    fn in_generation(
+        &self,
+        device: &Arc<DeviceRuntime>,
+        generation: &Arc<Generation>,
+        plan: &ProviderPlan,
+        tensorrt: bool,
+    ) -> Result<DeviceInstance, CreateError> {
+        let trouble = |trouble: Trouble| CreateError::Other(trouble.into_error());
         let capability = device.capability()?;
         generation.prepare_copier(|context| {
             SegmentCopier::new(context, capability, &self.library.path, &self.source.settings)
@@ -122,7 +136,9 @@ impl OnnxRuntimeModel {
         let stream =
             Stream::new(&generation.context, priority(&self.source.config)).map_err(|error| trouble(error.into()))?;
         let seat = Seat { ordinal: device.ordinal(), stream: stream.raw() };
+        let beside = generation.context.beside_captures();
         let loaded = session::create(self.library, &self.source, Some(GpuPlace { plan, seat, tensorrt }))?;
+        drop(beside);
         self.bytes.store(loaded.bytes, Ordering::Relaxed);
         let parts = Parts {
             library: self.library,
@@ -130,7 +146,7 @@ impl OnnxRuntimeModel {
             shapes: self.output_shapes(),
             memory: MemoryInfo::cuda(device.ordinal()).map_err(|failure| trouble(failure.into()))?,
             stream,
-            generation,
+            generation: Arc::clone(generation),
             device: Arc::clone(device),
         };
         DeviceInstance::new(parts, &plan.graph_buckets).map_err(trouble)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::RwLockReadGuard;
 
 use super::table::Handle;
-use super::{DeviceAddress, Driver, check};
+use super::{BesideCaptures, Capture, DeviceAddress, Driver, check};
 use crate::error::DeviceError;
 use crate::result_code::ResultCode;
 
@@ -27,6 +27,8 @@ pub struct Context {
 pub struct ContextHold<'a> {
     driver: &'a Driver,
     _epoch: RwLockReadGuard<'a, u64>,
+    /// For calls that a capture forbids.
+    _beside: Option<BesideCaptures<'a>>,
 }
 
 impl Deref for ContextHold<'_> {
@@ -75,7 +77,7 @@ impl Context {
         if *epoch != self.epoch {
             return Err(gone);
         }
-        Ok(ContextHold { driver: &self.driver, _epoch: epoch })
+        Ok(ContextHold { driver: &self.driver, _epoch: epoch, _beside: None })
     }
 
     /// Makes the context the calling thread's, and keeps it for the call.
@@ -84,6 +86,24 @@ impl Context {
         // SAFETY: the context is retained for as long as `self` lives, and is not destroyed while it is held.
         check("cuCtxSetCurrent", unsafe { (self.driver.calls.context_set)(self.handle) })?;
         Ok(hold)
+    }
+
+    /// As [`Context::enter`], for a call that no capture may have beside it: waits for one to end.
+    pub(super) fn enter_beside_captures(&self) -> Result<ContextHold<'_>, DeviceError> {
+        let beside = self.driver.captures().beside();
+        Ok(ContextHold { _beside: Some(beside), ..self.enter()? })
+    }
+
+    /// Keeps graphs from being captured meanwhile, for libraries that take memory; waits for a capture to end.
+    #[must_use]
+    pub fn beside_captures(&self) -> BesideCaptures<'_> {
+        self.driver.captures().beside()
+    }
+
+    /// The right to capture a graph in this process; `None` while somebody else captures, or makes calls that a capture forbids.
+    #[must_use]
+    pub fn capture(&self) -> Option<Capture<'_>> {
+        self.driver.captures().begin()
     }
 
     /// Free and total memory of the device in bytes.
@@ -103,7 +123,7 @@ impl Context {
     /// # Errors
     /// `OutOfMemory`, or `Driver` with the driver's answer.
     pub(crate) fn allocate(&self, bytes: u64) -> Result<DeviceAddress, DeviceError> {
-        let driver = self.enter()?;
+        let driver = self.enter_beside_captures()?;
         let mut address = 0;
         let size = usize::try_from(bytes).unwrap_or(usize::MAX);
         // SAFETY: writes one number to a local.
@@ -120,7 +140,7 @@ impl Context {
 
     /// Gives memory back to the driver; a context in error refuses, and takes the memory along when it goes.
     pub(crate) fn free(&self, address: DeviceAddress) -> Result<(), DeviceError> {
-        let driver = self.enter()?;
+        let driver = self.enter_beside_captures()?;
         // SAFETY: the address came from `allocate` and is given back once, by its pool.
         check("cuMemFree_v2", unsafe { (driver.calls.free)(address) })
     }

@@ -28,7 +28,7 @@ impl IpcMapping {
     /// is gone.
     pub fn open(context: &Arc<Context>, handle: [u8; Self::HANDLE_BYTES]) -> Result<Self, DeviceError> {
         const LAZY_PEER_ACCESS: u32 = 1;
-        let driver = context.enter()?;
+        let driver = context.enter_beside_captures()?;
         let mut address = 0;
         // SAFETY: the handle is passed by value; writes one number to a local.
         check("cuIpcOpenMemHandle_v2", unsafe {
@@ -65,7 +65,7 @@ impl IpcMapping {
 
 impl Drop for IpcMapping {
     fn drop(&mut self) {
-        if let Ok(driver) = self.context.enter() {
+        if let Ok(driver) = self.context.enter_beside_captures() {
             // SAFETY: opened here, closed once; whoever copies from it holds `self`.
             let _closed = unsafe { (driver.calls.ipc_close)(self.address) };
         }

@@ -3,6 +3,7 @@
 //! Values here own what they name and give it back when dropped. Every failure is a result; none of them panics. What waits
 //! says so. What was made in a context that was destroyed since refuses every call and gives nothing back.
 
+mod captures;
 mod context;
 mod event;
 mod ipc;
@@ -19,9 +20,11 @@ use crate::device::ComputeCapability;
 use crate::error::DeviceError;
 use crate::library::open_first;
 use crate::result_code::ResultCode;
+use captures::Captures;
 use parking_lot::RwLock;
 use table::Calls;
 
+pub use captures::{BesideCaptures, Capture};
 pub use context::{Context, ContextHold};
 pub use event::{Event, RawEvent};
 pub use ipc::IpcMapping;
@@ -41,6 +44,7 @@ pub struct Driver {
     devices: u32,
     /// How often the context of each device was destroyed: what was made in an earlier one is gone.
     epochs: Vec<RwLock<u64>>,
+    captures: Captures,
 }
 
 /// What the driver alone knows of a device.
@@ -78,7 +82,12 @@ impl Driver {
         check("cuDeviceGetCount", unsafe { (calls.device_count)(&raw mut devices) }).map_err(unusable)?;
         let number = |value: c_int| u32::try_from(value).unwrap_or(0);
         let epochs = (0..number(devices)).map(|_| RwLock::new(0)).collect();
-        Ok(Self { calls, version: number(version), devices: number(devices), epochs })
+        Ok(Self { calls, version: number(version), devices: number(devices), epochs, captures: Captures::default() })
+    }
+
+    /// The rule of the process's captures of graphs.
+    fn captures(&self) -> &Captures {
+        &self.captures
     }
 
     /// The CUDA version that the driver offers, such as (13, 0).

@@ -30,7 +30,7 @@ impl Module {
     /// # Safety
     /// `image` is a whole program as a compiler gave it: the driver does not bound what it reads of it.
     pub unsafe fn load(context: &Arc<Context>, image: &[u8], names: &[String]) -> Result<Self, DeviceError> {
-        let driver = context.enter()?;
+        let driver = context.enter_beside_captures()?;
         let mut handle = std::ptr::null_mut();
         // SAFETY: by the caller's promise; writes one handle to a local. The driver copies the image.
         check("cuModuleLoadData", unsafe { (driver.calls.module_load)(&raw mut handle, image.as_ptr().cast()) })?;
@@ -89,7 +89,7 @@ impl Module {
 
 impl Drop for Module {
     fn drop(&mut self) {
-        if let Ok(driver) = self.context.enter() {
+        if let Ok(driver) = self.context.enter_beside_captures() {
             // SAFETY: loaded here, unloaded once. A context in error refuses, and takes its modules along when it goes.
             let _unloaded = unsafe { (driver.calls.module_unload)(self.handle) };
         }

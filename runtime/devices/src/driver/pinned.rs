@@ -31,7 +31,7 @@ impl PinnedBuffer {
         if length == 0 {
             return Ok(Self { context: Arc::clone(context), start: NonNull::dangling(), length });
         }
-        let driver = context.enter()?;
+        let driver = context.enter_beside_captures()?;
         let mut start: *mut c_void = std::ptr::null_mut();
         // SAFETY: writes one address to a local.
         let answer = check("cuMemHostAlloc", unsafe { (driver.calls.host_allocate)(&raw mut start, length, PORTABLE) });
@@ -79,7 +79,7 @@ impl std::ops::DerefMut for PinnedBuffer {
 impl Drop for PinnedBuffer {
     fn drop(&mut self) {
         if self.length > 0
-            && let Ok(driver) = self.context.enter()
+            && let Ok(driver) = self.context.enter_beside_captures()
         {
             // SAFETY: pinned here, freed once. A context in error refuses, and the memory stays until the process ends.
             let _freed = unsafe { (driver.calls.host_free)(self.start.as_ptr().cast()) };

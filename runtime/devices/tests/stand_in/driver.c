@@ -7,6 +7,7 @@
  * is `call` fail with `code` after it succeeded `after` times, or -`after` times in a row; for ever when `code` ends the context.
  */
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -121,8 +122,19 @@ int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned 
 typedef struct { unsigned char bytes[64]; } handle;
 static struct { char *base; size_t bytes; } maps[64];
 static void forget_maps(void) { for (int i = 0; i < 64; i++) if (maps[i].base) { munmap(maps[i].base, maps[i].bytes); maps[i].base = 0; } maps_live = 0; }
+/* After stand_in_hold_open(1), opening waits until stand_in_hold_open(0); stand_in_await_open() waits for somebody who does. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
+static int gate_held, gate_inside;
+static void move_gate(int *what, int value) { pthread_mutex_lock(&gate); *what = value; pthread_cond_broadcast(&gate_moved); pthread_mutex_unlock(&gate); }
+void stand_in_hold_open(int held) { move_gate(&gate_held, held); }
+static void pass_gate(int *until, int value) { pthread_mutex_lock(&gate); while (*until != value) pthread_cond_wait(&gate_moved, &gate); pthread_mutex_unlock(&gate); }
+void stand_in_await_open(void) { pass_gate(&gate_inside, 1); }
 int cuIpcOpenMemHandle_v2(uint64_t *address, handle name, unsigned flags) {
   if (flags != 1) return 1;
+  move_gate(&gate_inside, 1);
+  pass_gate(&gate_held, 0);
+  move_gate(&gate_inside, 0);
   int slot = 0, file = name.bytes[0] == '/';
   while (slot < 64 && maps[slot].base) slot++;
   if (slot == 64) return 206;

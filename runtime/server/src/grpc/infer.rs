@@ -9,8 +9,9 @@ use hanok_protocol::{InferReply, OutputPlan, UnaryEndpoint, prepare_with_regions
 use hanok_routing::RequestedVersion;
 use tonic::metadata::MetadataMap;
 
+use crate::admission::Permit;
 use crate::http::{check_id, forward_headers};
-use crate::inference::{Outcome, fix_deadline, infer, refuse_regions};
+use crate::inference::{Outcome, admit_regions, fix_deadline, infer};
 use crate::state::ServerState;
 use crate::traffic::{MessageFacts, RequestHead, Routed};
 
@@ -20,6 +21,8 @@ pub(super) struct Understood {
     pub(super) request: InferenceRequest,
     pub(super) plan: OutputPlan,
     pub(super) empty_final_response: bool,
+    /// The right to the message's bytes, and to what is brought to the host from regions.
+    pub(super) held: (Permit, Option<Permit>),
 }
 
 /// Answers one unary call.
@@ -30,10 +33,9 @@ pub(super) async fn answer(
 ) -> Result<ModelInferResponse, ServingError> {
     let received = Instant::now();
     let _permit = state.admission.request()?;
-    let _bytes = state.admission.body(message.raw_input_contents.iter().map(bytes::Bytes::len).sum())?;
     let timeout = call_timeout(&metadata);
     let understood = understand(state, metadata, message, received, timeout, Some(UnaryEndpoint::Grpc))?;
-    let Understood { routed, request, plan, .. } = understood;
+    let Understood { routed, request, plan, held: _held, .. } = understood;
     let id = request.id.clone();
     let mut response = infer(&state.traffic, &routed, request, &id).await?;
     reply_message(&routed, &plan, &id, &mut response)
@@ -48,6 +50,7 @@ pub(super) fn understand(
     timeout: Option<Duration>,
     endpoint: Option<UnaryEndpoint>,
 ) -> Result<Understood, ServingError> {
+    let bytes = state.admission.body(message.raw_input_contents.iter().map(bytes::Bytes::len).sum())?;
     let version = requested_version(state, &message.model_name, &message.model_version)?;
     let model = std::mem::take(&mut message.model_name);
     let version_text = std::mem::take(&mut message.model_version);
@@ -79,16 +82,18 @@ pub(super) fn understand(
         }
         let empty_final_response = parsed.reserved.empty_final_response;
         let (mut request, plan) = prepare_with_regions(parsed, config, &state.named_regions(), received, None)?;
-        refuse_regions(&request, &routed)?;
+        let fetched = admit_regions(&request, &routed, &state.admission)?;
         check_id(&request, state)?;
         if let Some(pattern) = &state.behaviour.grpc_header_forward {
             forward_headers(Some(pattern), &metadata.into_headers(), &mut request.parameters)?;
         }
         fix_deadline(&mut request, timeout, &state.limits);
-        Ok((request, plan, empty_final_response))
+        Ok((request, plan, empty_final_response, fetched))
     };
     match prepared() {
-        Ok((request, plan, empty_final_response)) => Ok(Understood { routed, request, plan, empty_final_response }),
+        Ok((request, plan, empty_final_response, fetched)) => {
+            Ok(Understood { routed, request, plan, empty_final_response, held: (bytes, fetched) })
+        }
         Err(error) => {
             count(&routed, &error);
             Err(error)

@@ -105,7 +105,7 @@ impl InferStream {
                 let state = Arc::clone(&self.state);
                 Begun::Ordinary(Box::pin(async move {
                     let _permit = permit;
-                    let Understood { routed, request, plan, .. } = understood;
+                    let Understood { routed, request, plan, held: _held, .. } = understood;
                     let replied = infer(&state.traffic, &routed, request, &id).await.and_then(|mut response| {
                         mark_final(&mut response, true);
                         reply_message(&routed, &plan, &id, &mut response)
@@ -114,13 +114,13 @@ impl InferStream {
                 }))
             }
             Ok((permit, understood)) => {
-                let Understood { routed, request, plan, .. } = understood;
+                let Understood { routed, request, plan, held, .. } = understood;
                 let deadline = request.deadline;
                 let state = Arc::clone(&self.state);
                 let shadowed = routed.shadowed(&request);
                 let submission = routed.ready.scheduler.submit(request);
                 Begun::Ordinary(Box::pin(async move {
-                    let _permit = permit;
+                    let _held = (permit, held);
                     let mut outcome = Outcome::begin(&state.traffic, &routed, received, &id);
                     let result = match submission {
                         Submission::Done(result) => result,
@@ -177,7 +177,7 @@ impl DecoupledRequest {
     async fn run(self, replies: &ReplySender, errors_end_stream: bool, profile: hanok_protocol::StatusProfile) {
         let Self { state, unread, permit, understood, id } = self;
         let _permit = permit;
-        let Understood { routed, request, plan, empty_final_response } = understood;
+        let Understood { routed, request, plan, empty_final_response, held: _held } = understood;
         let mut outcome = Outcome::begin(&state.traffic, &routed, request.received, &id);
         let filled = match &routed.ready.features {
             None => Ok(FilledRequest { request, told: Parameters::new() }),

@@ -24,7 +24,8 @@ use super::compression::{self, Coding, RequestCoding};
 use super::header_forwarding::forward_headers;
 use super::reply::{self, Reply};
 use super::request_body::{BodyFailure, take_body};
-use crate::inference::{Outcome, fix_deadline, infer, refuse_regions};
+use crate::admission::Permit;
+use crate::inference::{Outcome, admit_regions, fix_deadline, infer};
 use crate::state::ServerState;
 use crate::traffic::{MessageFacts, RequestHead, Routed};
 
@@ -109,7 +110,8 @@ async fn execute(
 ) -> Result<Answered, ServingError> {
     // Who serves is known before anything is parsed, unless the table has a say in it.
     let direct = state.traffic.direct(model, version).transpose()?;
-    let (routed, request, plan) = understood(state, headers, body, (model, version), direct, received)?;
+    let Understood { routed, request, plan, fetched: _fetched } =
+        understood(state, headers, body, (model, version), direct, received)?;
     let id = request.id.clone();
     let mut response = infer(&state.traffic, &routed, request, &id).await?;
     let outputs = reply_outputs(&mut response, &plan, &routed.ready.config, &routed.ready.labels)?;
@@ -125,6 +127,15 @@ async fn execute(
     Ok(Answered { content: write_infer_response(&reply)?, told })
 }
 
+/// A request that was understood.
+struct Understood {
+    routed: Routed,
+    request: InferenceRequest,
+    plan: OutputPlan,
+    /// The right to what is brought to the host from regions.
+    fetched: Option<Permit>,
+}
+
 /// From bytes to who serves and a validated request with its deadline. A failure is counted where it is known whose.
 fn understood(
     state: &ServerState,
@@ -133,7 +144,7 @@ fn understood(
     (model, version): (&str, RequestedVersion<'_>),
     direct: Option<Routed>,
     received: Instant,
-) -> Result<(Routed, InferenceRequest, OutputPlan), ServingError> {
+) -> Result<Understood, ServingError> {
     let parsed = match parse(state, headers, body, model, direct.as_ref()) {
         Ok(parsed) => parsed,
         Err(error) => {
@@ -158,14 +169,14 @@ fn understood(
             None => parse_raw(body, config)?,
         };
         let (mut request, plan) = prepare_with_regions(message, config, &state.named_regions(), received, None)?;
-        refuse_regions(&request, &routed)?;
+        let fetched = admit_regions(&request, &routed, &state.admission)?;
         check_id(&request, state)?;
         forward_headers(state.behaviour.http_header_forward.as_ref(), headers, &mut request.parameters)?;
         fix_deadline(&mut request, None, &state.limits);
-        Ok((request, plan))
+        Ok((request, plan, fetched))
     };
     match prepared() {
-        Ok((request, plan)) => Ok((routed, request, plan)),
+        Ok((request, plan, fetched)) => Ok(Understood { routed, request, plan, fetched }),
         Err(error) => {
             Outcome::begin(&state.traffic, &routed, received, "").fail(&error);
             Err(error)

@@ -6,6 +6,8 @@
 //! which then waits by itself.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use hanok_backend::{Batch, ModelInstance, PipelinedInstance, ServingError};
@@ -14,8 +16,10 @@ use hanok_kernels::SegmentCopies;
 
 use super::device_runtime::{DeviceRuntime, Generation};
 use super::flight::{Flight, Marks};
+use super::graphs::Graphs;
 use super::staging::Staging;
 use super::trouble::Trouble;
+use crate::failure::Failure;
 use crate::library::Library;
 use crate::output_shapes::OutputShapes;
 use crate::session::{Loaded, RunOptions};
@@ -24,16 +28,30 @@ use crate::value::MemoryInfo;
 /// Batches that are started and not ended, at most.
 const MOST_FLIGHTS: usize = 2;
 
-/// Options of executions without a graph, and those for each bucket.
+/// Options of executions without a graph, and those for each graph.
 #[derive(Debug)]
 pub(super) struct Variants {
     /// Waits for the device: where the library allocates outputs.
     pub(super) waiting: RunOptions,
     /// Leaves waiting to us.
     pub(super) ahead: RunOptions,
-    /// By bucket, ascending.
-    pub(super) graphs: Vec<(usize, RunOptions)>,
+    /// By the graph's number; made when it is first used.
+    pub(super) graphs: Vec<RunOptions>,
 }
+
+impl Variants {
+    /// Makes the options with which the graph of this number is captured, and later replayed.
+    pub(super) fn prepare(&mut self, loaded: &Loaded, number: usize) -> Result<(), Failure> {
+        while self.graphs.len() <= number {
+            let id = self.graphs.len().to_string();
+            self.graphs.push(loaded.run_options(&[AHEAD, ("gpu_graph_id", &id)])?);
+        }
+        Ok(())
+    }
+}
+
+/// Leaves waiting for the device to us.
+const AHEAD: (&str, &str) = ("disable_synchronize_execution_providers", "1");
 
 /// What an instance is made of. Dropped in this order: the session before what it computes with.
 #[derive(Debug)]
@@ -50,18 +68,31 @@ pub(crate) struct Parts {
 /// One instance.
 #[derive(Debug)]
 pub(crate) struct DeviceInstance {
-    pub(super) parts: Parts,
+    /// Dropped first, where no graph is captured beside it.
+    pub(super) parts: ManuallyDrop<Parts>,
     /// Copies to the device, and from it.
     pub(super) going: Stream,
     pub(super) coming: Stream,
     pub(super) variants: Variants,
-    /// Buffers that graphs were captured with, by bucket and position: their addresses stay.
+    pub(super) graphs: Graphs,
+    /// Buffers that graphs were captured with, by the graph's number and position, inputs first: their addresses stay.
     pub(super) kept: HashMap<(usize, usize), DeviceBuffer>,
     pub(super) staging: Staging,
     /// Batches under way, the first to end in front.
     pub(super) flights: VecDeque<Flight>,
     pub(super) idle_marks: Vec<Marks>,
     pub(super) list: SegmentCopies,
+    /// Called when the context is lost by another instance.
+    look: Option<Look>,
+}
+
+/// What the scheduler gives to be called.
+struct Look(Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Look {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Look").field(&Arc::strong_count(&self.0)).finish()
+    }
 }
 
 /// Waits for the streams when an execution ends early, before memory in use is given to others.
@@ -79,15 +110,10 @@ impl Drop for InFlight<'_> {
 
 impl DeviceInstance {
     pub(crate) fn new(parts: Parts, graph_buckets: &[u32]) -> Result<Self, Trouble> {
-        const AHEAD: (&str, &str) = ("disable_synchronize_execution_providers", "1");
-        let graph = |(index, &bucket): (usize, &u32)| {
-            let id = index.to_string();
-            Ok((bucket as usize, parts.loaded.run_options(&[AHEAD, ("gpu_graph_id", &id)])?))
-        };
         let variants = Variants {
             waiting: parts.loaded.run_options(&[("gpu_graph_id", "-1")])?,
             ahead: parts.loaded.run_options(&[AHEAD, ("gpu_graph_id", "-1")])?,
-            graphs: graph_buckets.iter().enumerate().map(graph).collect::<Result<_, Trouble>>()?,
+            graphs: Vec::new(),
         };
         let context = parts.stream.context();
         let idle_marks = (0..MOST_FLIGHTS).map(|_| Marks::new(context)).collect::<Result<_, _>>()?;
@@ -95,12 +121,14 @@ impl DeviceInstance {
             going: Stream::new(context, StreamPriority::Default)?,
             coming: Stream::new(context, StreamPriority::Default)?,
             variants,
+            graphs: Graphs::new(graph_buckets),
             kept: HashMap::new(),
             staging: Staging::new(context, &parts.generation.pinned),
             flights: VecDeque::new(),
             idle_marks,
             list: SegmentCopies::new(),
-            parts,
+            look: None,
+            parts: ManuallyDrop::new(parts),
         })
     }
 
@@ -118,7 +146,7 @@ impl DeviceInstance {
                     // What the failed execution left in the ring is not in use: the streams were waited for.
                     self.staging.clear();
                 }
-                return Err(trouble);
+                return Err(trouble.or_worse(|| self.parts.stream.synchronize()));
             }
         }
         Ok(())
@@ -134,7 +162,7 @@ impl DeviceInstance {
         if landed.is_err() && self.flights.is_empty() {
             self.staging.clear();
         }
-        landed
+        landed.map_err(|trouble| trouble.or_worse(|| self.parts.stream.synchronize()))
     }
 
     fn trouble(&self, trouble: Trouble) -> ServingError {
@@ -153,6 +181,17 @@ impl Drop for DeviceInstance {
         self.kept.clear();
         if let Err(error) = self.parts.generation.pool.trim() {
             tracing::debug!(%error, "the pool of a GPU could not be made smaller");
+        }
+        #[allow(unsafe_code, reason = "the session gives memory back, which must not meet a capture")]
+        // SAFETY: taken here and nowhere else, and not used after that.
+        let Parts { loaded, stream: _stream, generation, .. } = unsafe { ManuallyDrop::take(&mut self.parts) };
+        let _beside = generation.context.beside_captures();
+        if generation.is_lost() && self.graphs.are_captured() {
+            // The library ends the process when it cannot destroy a captured graph, and in a lost context it cannot. Such a
+            // session is left behind: its memory on the device goes with the context, and contexts are remade a few times only.
+            std::mem::forget(loaded);
+        } else {
+            drop(loaded);
         }
     }
 }
@@ -173,6 +212,11 @@ impl ModelInstance for DeviceInstance {
 
     fn is_lost(&self) -> bool {
         self.parts.generation.is_lost()
+    }
+
+    fn watch_loss(&mut self, look: Arc<dyn Fn() + Send + Sync>) {
+        self.parts.generation.watch(&look);
+        self.look = Some(Look(look));
     }
 }
 

@@ -1,9 +1,10 @@
 //! One device within this process: its context and pool, and what becomes of them when the context is lost.
 //!
-//! A failure that sticks takes everything in the context along. Whoever sees it marks the [`Generation`] as lost; its
-//! instances are dropped one after another as they fail; the first instance to be made when the last of them is gone destroys
-//! the context and starts the next generation. How often that is tried is bounded.
+//! A failure that sticks takes everything in the context along. Whoever sees it marks the [`Generation`] as lost and tells its
+//! other instances, which are dropped as they fail, or as they are told; the first instance to be made when the last of them
+//! is gone destroys the context and starts the next generation. How often that is tried is bounded.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
@@ -47,9 +48,36 @@ pub(crate) struct Generation {
     pub(crate) pinned: Arc<PinnedPool>,
     copier: OnceLock<SegmentCopier>,
     lost: AtomicBool,
+    watchers: Watchers,
+}
+
+/// Those who are to be told when the generation is lost: idle instances, which find out by themselves only when they compute.
+#[derive(Default)]
+struct Watchers(Mutex<Vec<Watcher>>);
+
+type Watcher = Weak<dyn Fn() + Send + Sync>;
+
+impl fmt::Debug for Watchers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Watchers").field(&self.0.lock().len()).finish()
+    }
 }
 
 impl Generation {
+    /// Lets `look` be called when the generation is lost, for as long as somebody holds it.
+    pub(super) fn watch(&self, look: &Arc<dyn Fn() + Send + Sync>) {
+        let mut watchers = self.watchers.0.lock();
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        watchers.push(Arc::downgrade(look));
+    }
+
+    fn tell_lost(&self) {
+        let watchers = std::mem::take(&mut *self.watchers.0.lock());
+        for look in watchers.iter().filter_map(Weak::upgrade) {
+            look();
+        }
+    }
+
     /// What copies many pieces within the device; one by one where none was prepared.
     pub(super) fn copier(&self) -> &SegmentCopier {
         self.copier.get_or_init(SegmentCopier::default)
@@ -131,7 +159,16 @@ impl DeviceRuntime {
             pinned: Arc::clone(&self.pinned),
             copier: OnceLock::new(),
             lost: AtomicBool::new(false),
+            watchers: Watchers::default(),
         }))
+    }
+
+    /// Asks `generation` how it is, after something else than an execution failed in it: a session that could not be made may
+    /// have damaged the context, or met one that was.
+    pub(crate) fn ask(&self, generation: &Arc<Generation>) {
+        if let Err(error) = generation.context.memory() {
+            self.note(generation, error.severity());
+        }
     }
 
     /// Notes a failure in `generation` and decides what follows; the generation is lost when its context is.
@@ -154,5 +191,7 @@ impl DeviceRuntime {
             state.history.note(now);
             tracing::error!(gpu = self.ordinal, ?severity, "the context of a GPU is lost");
         }
+        drop(state);
+        generation.tell_lost();
     }
 }

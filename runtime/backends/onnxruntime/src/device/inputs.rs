@@ -24,6 +24,8 @@ pub(super) enum Seat {
     Block(usize),
     /// In the client's region.
     Region(u64),
+    /// Only where a graph writes it: an output that nobody wants.
+    Graph,
 }
 
 /// An input on its way.

@@ -11,8 +11,9 @@ use hanok_tensor::Shape;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-use super::device_instance::{DeviceInstance, InFlight, Parts, Variants};
+use super::device_instance::{DeviceInstance, InFlight, Parts};
 use super::flight::{Landed, Load, Marks, Output};
+use super::graphs::{Graphs, present};
 use super::inputs::{Inputs, Seat};
 use super::outputs::Outputs;
 use super::staging::Staging;
@@ -44,21 +45,23 @@ impl DeviceInstance {
     pub(super) fn launch(&mut self, batch: &Batch<'_>, marks: &Marks) -> Result<Load, Trouble> {
         let began = Instant::now();
         let alone = self.flights.is_empty();
-        let Self { parts, going, coming, variants, kept, staging, list, .. } = self;
-        let Parts { library, loaded, shapes, memory, stream, generation, device } = parts;
+        let Self { parts, going, coming, variants, graphs, kept, staging, list, .. } = self;
+        let Parts { library, loaded, shapes, memory, stream, generation, device } = &mut **parts;
         let (loaded, stream, going, coming): (&Loaded, &Stream, &Stream, &Stream) = (loaded, stream, going, coming);
         let rows = batch.rows();
-        let bucket = variants.graphs.iter().position(|(bucket, _)| *bucket >= rows);
-        let padded = bucket.map_or(rows, |index| variants.graphs[index].0);
-        let mut inputs = Inputs::plan(library, loaded, batch, padded, bucket.is_none())?;
-        let wanted: SmallVec<[usize; 4]> =
-            (0..loaded.fetches.len()).filter(|&index| batch.wants_output(index)).collect();
+        let graph = graph(graphs, shapes, loaded, batch);
+        let padded = graph.map_or(rows, |number| graphs.rows(number));
+        let mut inputs = Inputs::plan(library, loaded, batch, padded, graph.is_none())?;
+        // A graph writes all outputs, whoever wants which.
+        let bound: SmallVec<[usize; 4]> =
+            (0..loaded.fetches.len()).filter(|&index| graph.is_some() || batch.wants_output(index)).collect();
         let mut outputs = Outputs::default();
-        for &index in &wanted {
+        for &index in &bound {
             match expect(shapes, loaded, index, padded, &inputs.shapes) {
                 None => outputs.add_unknown(),
+                Some(known) if !batch.wants_output(index) => outputs.add_unwanted(known),
                 Some(known) => {
-                    let free = bucket.is_none().then_some(&inputs);
+                    let free = graph.is_none().then_some(&inputs);
                     outputs.add(batch, index, known, (padded, device.ordinal()), free)?;
                 }
             }
@@ -74,9 +77,9 @@ impl DeviceInstance {
             if runs.is_empty() { 0 } else { outputs.layout.length() },
         ];
         reserve(staging, staged, alone, &mut load)?;
-        let addresses = match bucket {
+        let addresses = match graph {
             None => addresses(&inputs, &outputs, arriving, leaving),
-            Some(bucket) => fixed_addresses(&inputs, &outputs, (arriving, leaving), bucket, kept, &generation.pool)?,
+            Some(number) => fixed_addresses(&inputs, &outputs, (arriving, leaving), number, kept, &generation.pool)?,
         };
         let copies = inputs.gather(load.going.as_ref().map_or(&mut [], |range| staging.bytes(range)), arriving)?;
         load.gathering = began.elapsed();
@@ -102,16 +105,29 @@ impl DeviceInstance {
             unsafe { stream.copy_across(*graph, *block, *length)? };
         }
         marks.computing.record(stream)?;
+        let context = &generation.context;
+        // Whoever may not capture now computes without the graph, with the same addresses.
+        let capture = graph.filter(|&number| graphs.is_new(number)).map(|_| context.capture());
+        let used = graph.filter(|_| !matches!(capture, Some(None)));
+        let beside = capture.as_ref().is_none_or(Option::is_none).then(|| context.beside_captures());
+        used.map_or(Ok(()), |number| variants.prepare(loaded, number))?;
+        let options = used.map_or(&variants.ahead, |number| &variants.graphs[number]);
         let computation = Computation {
             loaded,
             memory,
-            variants,
-            bucket,
-            wanted: &wanted,
+            options,
+            waiting: &variants.waiting,
+            bound: &bound,
             inputs: &mut inputs,
             addresses: &addresses,
         };
-        let values = computation.run(shapes, &mut outputs)?;
+        let computed = computation.run(shapes, &mut outputs);
+        if let Some(number) = used {
+            // What a failed execution captured may be a part.
+            graphs.note(number, computed.as_ref().is_ok_and(|computed| !computed.mistaken));
+        }
+        let values = computed?.allocated;
+        drop((capture, beside));
         marks.computed.record(stream)?;
 
         let known = outputs.expected.iter().any(Option::is_some);
@@ -135,10 +151,20 @@ impl DeviceInstance {
             coming.wait_for(&marks.computed)?;
         }
         marks.done.record(coming)?;
-        load.outputs = arrivals(&wanted, outputs, values, &mut load)?;
+        load.outputs = arrivals(&bound, batch, outputs, values, &mut load)?;
         in_flight.0 = None;
         Ok(load)
     }
+}
+
+/// The graph that computes the batch: none where the shape of an output cannot be told before, since it is bound.
+fn graph(graphs: &mut Graphs, shapes: &OutputShapes, loaded: &Loaded, batch: &Batch<'_>) -> Option<usize> {
+    let rows = graphs.bucket(batch.rows())?;
+    let known = |index| expect(shapes, loaded, index, rows, &InputShapes::new()).is_some();
+    if !(0..loaded.fetches.len()).all(known) {
+        return None;
+    }
+    graphs.choose(batch.rows(), present(loaded.feeds.iter().map(|feed| batch.input(feed.index).is_some()))?)
 }
 
 /// Holds the regions that outputs are written to.
@@ -179,6 +205,8 @@ fn seated(seat: Seat, block: u64) -> u64 {
     match seat {
         Seat::Block(offset) => block + offset as u64,
         Seat::Region(address) => address,
+        // Its graph's buffer is its only place.
+        Seat::Graph => 0,
     }
 }
 
@@ -192,23 +220,26 @@ fn addresses(inputs: &Inputs<'_>, outputs: &Outputs, arriving: u64, leaving: u64
     }
 }
 
-/// The buffers with which the graph of `bucket` was or will be captured; what is not known before has none.
+/// The buffers with which the graph of this number was or will be captured: for all inputs that are there, and all outputs.
 fn fixed_addresses(
     inputs: &Inputs<'_>,
     outputs: &Outputs,
     (arriving, leaving): (u64, u64),
-    bucket: usize,
+    number: usize,
     kept: &mut HashMap<(usize, usize), DeviceBuffer>,
     pool: &Arc<DevicePool>,
-) -> Result<Addresses, DeviceError> {
+) -> Result<Addresses, Trouble> {
     let plain = addresses(inputs, outputs, arriving, leaving);
-    let mut fixed = |slot: usize, block: u64, length: usize| -> Result<Fixed, DeviceError> {
-        if let Some(buffer) = kept.get(&(bucket, slot)).filter(|buffer| buffer.length() == length) {
+    let mut fixed = |slot: usize, block: u64, length: usize| -> Result<Fixed, Trouble> {
+        if let Some(buffer) = kept.get(&(number, slot)) {
+            if buffer.length() != length {
+                return Err(ServingError::internal("a tensor of a captured graph changed its size").into());
+            }
             return Ok(Fixed { block, graph: buffer.address(), length });
         }
         let buffer = pool.allocate(length)?;
         let graph = buffer.address();
-        kept.insert((bucket, slot), buffer);
+        kept.insert((number, slot), buffer);
         Ok(Fixed { block, graph, length })
     };
     let (mut to_graph, mut from_graph) = (Vec::new(), Vec::new());
@@ -221,7 +252,9 @@ fn fixed_addresses(
             (Some(output), &Some(block)) => {
                 let made = fixed(slot, block, output.length)?;
                 let address = made.graph;
-                from_graph.push(made);
+                if output.seat != Seat::Graph {
+                    from_graph.push(made);
+                }
                 Some(address)
             }
             _ => None,
@@ -230,25 +263,33 @@ fn fixed_addresses(
     Ok(Addresses { inputs: to_graph.iter().map(|made| made.graph).collect(), outputs: places, to_graph, from_graph })
 }
 
-/// Values that the library allocated, by place among the outputs asked for.
+/// Values that the library allocated, by place among the outputs that are bound.
 type Allocated = SmallVec<[Option<(Shape, bytes::Bytes)>; 4]>;
 
-/// One execution of the graph.
+/// What an execution came to.
+struct Computed {
+    allocated: Allocated,
+    /// Whether a shape was expected wrongly.
+    mistaken: bool,
+}
+
+/// One execution of the model.
 struct Computation<'a, 'b> {
     loaded: &'a Loaded,
     memory: &'a MemoryInfo,
-    variants: &'a Variants,
-    bucket: Option<usize>,
-    wanted: &'a [usize],
+    options: &'a RunOptions,
+    /// In their place, where the library allocates outputs.
+    waiting: &'a RunOptions,
+    bound: &'a [usize],
     inputs: &'a mut Inputs<'b>,
     addresses: &'a Addresses,
 }
 
 impl Computation<'_, '_> {
-    /// Runs the graph. Where a shape was expected wrongly, it is run again and the library allocates: `outputs` then are all
+    /// Runs the model. Where a shape was expected wrongly, it is run again and the library allocates: `outputs` then are all
     /// unknown.
-    fn run(self, shapes: &mut OutputShapes, outputs: &mut Outputs) -> Result<Allocated, Trouble> {
-        let Self { loaded, memory, variants, bucket, wanted, inputs, addresses } = self;
+    fn run(self, shapes: &mut OutputShapes, outputs: &mut Outputs) -> Result<Computed, Trouble> {
+        let Self { loaded, memory, options, waiting, bound, inputs, addresses } = self;
         let (mut names, mut values): (SmallVec<[Name<'_>; 4]>, SmallVec<[Value<'_>; 4]>) = Default::default();
         for (name, value) in inputs.strings.drain(..) {
             names.push(name);
@@ -260,10 +301,10 @@ impl Computation<'_, '_> {
             names.push(input.name);
         }
         let output_names: SmallVec<[Name<'_>; 4]> =
-            wanted.iter().map(|&index| loaded.fetches[index].name.as_c_str().into()).collect();
+            bound.iter().map(|&index| loaded.fetches[index].name.as_c_str().into()).collect();
         let compute = |outputs: &Outputs| {
             let mut places: SmallVec<[Option<Value<'_>>; 4]> = SmallVec::new();
-            for ((&index, expected), address) in wanted.iter().zip(&outputs.expected).zip(&addresses.outputs) {
+            for ((&index, expected), address) in bound.iter().zip(&outputs.expected).zip(&addresses.outputs) {
                 places.push(match (expected, address) {
                     (Some(expected), &Some(address)) => {
                         let data_type = loaded.fetches[index].data_type;
@@ -275,11 +316,7 @@ impl Computation<'_, '_> {
                     _ => None,
                 });
             }
-            let options: &RunOptions = match bucket {
-                _ if outputs.expected.iter().any(Option::is_none) => &variants.waiting,
-                Some(index) => &variants.graphs[index].1,
-                None => &variants.ahead,
-            };
+            let options = if outputs.expected.iter().any(Option::is_none) { waiting } else { options };
             run(&loaded.session, options, &names, &values, &output_names, places)
         };
         let mut result = compute(outputs);
@@ -287,11 +324,11 @@ impl Computation<'_, '_> {
         if result.as_ref().is_err_and(Failure::is_about_an_output_shape) && outputs.expected.iter().any(Option::is_some)
         {
             mistaken = Some(std::mem::take(outputs));
-            wanted.iter().for_each(|_| outputs.add_unknown());
+            bound.iter().for_each(|_| outputs.add_unknown());
             result = compute(outputs);
         }
         let mut allocated = Allocated::new();
-        for (position, (&index, value)) in wanted.iter().zip(result?).enumerate() {
+        for (position, (&index, value)) in bound.iter().zip(result?).enumerate() {
             let Some(mut value) = value else {
                 allocated.push(None);
                 continue;
@@ -303,21 +340,25 @@ impl Computation<'_, '_> {
             }
             allocated.push(Some((shape, data)));
         }
-        Ok(allocated)
+        Ok(Computed { allocated, mistaken: mistaken.is_some() })
     }
 }
 
 /// What comes of each output, now that it is under way.
 fn arrivals(
-    wanted: &[usize],
+    bound: &[usize],
+    batch: &Batch<'_>,
     outputs: Outputs,
     values: Allocated,
     load: &mut Load,
 ) -> Result<Vec<Output>, ServingError> {
     load.placed = outputs.placed;
     load.refused = outputs.refused;
-    let mut arriving = Vec::with_capacity(wanted.len());
-    for ((&index, expected), value) in wanted.iter().zip(outputs.expected).zip(values) {
+    let mut arriving = Vec::with_capacity(bound.len());
+    for ((&index, expected), value) in bound.iter().zip(outputs.expected).zip(values) {
+        if !batch.wants_output(index) {
+            continue;
+        }
         let (shape, landed) = match (expected, value) {
             (Some(expected), _) => {
                 let offset = if let Seat::Block(offset) = expected.seat { offset } else { 0 };

@@ -45,6 +45,12 @@ impl Outputs {
         self.expected.push(None);
     }
 
+    /// Adds an output that nobody wants, and that a graph writes all the same.
+    pub(super) fn add_unwanted(&mut self, (shape, length): (Shape, usize)) {
+        let (targets, host) = (SmallVec::new(), SmallVec::new());
+        self.expected.push(Some(Expected { shape, length, seat: Seat::Graph, targets, host }));
+    }
+
     /// Adds the output at `index` of `batch`, which will have `shape` and `length` bytes for `padded` rows.
     pub(super) fn add(
         &mut self,
@@ -133,7 +139,7 @@ impl Inputs<'_> {
     /// Whether no input is computed from memory that overlaps `length` bytes at `address`.
     fn leave_alone(&self, address: u64, length: usize) -> bool {
         self.moved.iter().all(|input| match input.seat {
-            Seat::Block(_) => true,
+            Seat::Block(_) | Seat::Graph => true,
             Seat::Region(begin) => {
                 begin.saturating_add(input.length as u64) <= address || address.saturating_add(length as u64) <= begin
             }

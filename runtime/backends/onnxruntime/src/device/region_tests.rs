@@ -22,7 +22,7 @@ use super::tests::{COPY_IN, StagedOnHost, instance_of, workspace};
 
 /// A region: a buffer of the pool, which the stand-in keeps in this process.
 #[derive(Debug)]
-struct Lent(DeviceBuffer);
+pub(super) struct Lent(DeviceBuffer);
 
 impl Lent {
     fn bytes(&self) -> &[u8] {
@@ -36,6 +36,10 @@ impl RegionMemory for Lent {
         Ok(DevicePlace { ordinal: 0, address: self.0.address() })
     }
 
+    fn ordinal(&self) -> u32 {
+        0
+    }
+
     fn read(&self, _: u64, _: &mut [u8]) -> Result<(), ServingError> {
         panic!("what lies on the instance's device is not brought to the host")
     }
@@ -46,18 +50,18 @@ impl RegionMemory for Lent {
 }
 
 /// A request with everything that it may have in regions, at `offset` within each.
-struct InRegions {
-    request: InferenceRequest,
+pub(super) struct InRegions {
+    pub(super) request: InferenceRequest,
     outputs: Vec<(usize, Arc<Lent>)>,
     offset: usize,
 }
 
 impl StagedOnHost {
-    fn lend(&self, bytes: usize) -> Arc<Lent> {
+    pub(super) fn lend(&self, bytes: usize) -> Arc<Lent> {
         Arc::new(Lent(self.device.generation().unwrap().pool.allocate(bytes).unwrap()))
     }
 
-    fn in_regions(&self, fixture: &Fixture, sample: usize, offset: usize, shortened: usize) -> InRegions {
+    pub(super) fn in_regions(&self, fixture: &Fixture, sample: usize, offset: usize, shortened: usize) -> InRegions {
         let mut request = fixture.samples[sample].request(OutputSelection::All);
         let mut regions = RequestRegions::default();
         for (index, input) in request.inputs.iter_mut().enumerate() {
@@ -115,9 +119,9 @@ fn inputs<'a>(fixture: &Fixture, requests: &[&'a InferenceRequest]) -> SmallVec<
     (0..fixture.config.inputs.len()).map(of).collect()
 }
 
-type Answers = Vec<Result<InferenceResponse, ServingError>>;
+pub(super) type Answers = Vec<Result<InferenceResponse, ServingError>>;
 
-fn with_batch<T>(
+pub(super) fn with_batch<T>(
     fixture: &Fixture,
     requests: &[&InferenceRequest],
     with_inputs: bool,
@@ -138,14 +142,14 @@ fn with_batch<T>(
     (result, outcomes.into_iter().flat_map(|outcome| outcome.responses).collect())
 }
 
-fn execute(instance: &mut dyn ModelInstance, fixture: &Fixture, requests: &[&InferenceRequest]) -> Answers {
+pub(super) fn execute(instance: &mut dyn ModelInstance, fixture: &Fixture, requests: &[&InferenceRequest]) -> Answers {
     let (result, answers) = with_batch(fixture, requests, true, |batch| instance.execute(batch));
     result.unwrap_or_else(|error| panic!("{}: {error} {:?}", fixture.config.name, error.operator_detail()));
     answers
 }
 
 /// Models of the repository whose tensors are numbers, with their samples.
-fn fixtures() -> Vec<Fixture> {
+pub(super) fn fixtures() -> Vec<Fixture> {
     let folders = std::fs::read_dir(workspace().join("models")).unwrap().map(|entry| entry.unwrap().path());
     let mut folders: Vec<_> =
         folders.filter(|path| path.join("golden.json").exists() && path.join("1/model.onnx").exists()).collect();
@@ -234,7 +238,7 @@ fn graphs_with_fixed_addresses_take_them_too() {
 }
 
 /// The first model that batches, with several samples' worth of room.
-fn batching() -> Fixture {
+pub(super) fn batching() -> Fixture {
     let fits = |fixture: &Fixture| fixture.config.max_batch_size >= 4 * fixture.samples[0].rows;
     fixtures().into_iter().find(fits).expect("a model of the repository batches")
 }
@@ -353,7 +357,7 @@ fn the_next_batch_goes_to_the_device_before_this_one_is_waited_for() {
     assert_eq!(waits_of_streams, 4, "computing waits for the copy, and the copy back for computing: {calls:?}");
 }
 
-fn not_yet() -> ServingError {
+pub(super) fn not_yet() -> ServingError {
     ServingError::internal("the batch is under way")
 }
 

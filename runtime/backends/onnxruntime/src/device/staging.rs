@@ -21,6 +21,10 @@ impl Staging {
     /// Makes room for a batch of `bytes` in pieces of the ring's alignment. Pins memory only when a batch is larger than
     /// any before, and only while nothing is in use, when the batch is `alone`: beside another, there may be no room.
     pub(crate) fn reserve(&mut self, bytes: usize, alone: bool) -> Result<(), DeviceError> {
+        if alone {
+            // What batches took that could not be started beside another is nobody's any more.
+            self.clear();
+        }
         if bytes == 0 || !alone || (self.ring.capacity() >= bytes && self.memory.is_some()) {
             return Ok(());
         }

@@ -109,15 +109,21 @@ impl Backend for StagedOnHost {
     }
 
     fn load(&self, source: &ModelSource) -> Result<Arc<dyn Model>, ServingError> {
+        Ok(Arc::new(self.staged(source)?))
+    }
+}
+
+impl StagedOnHost {
+    pub(super) fn staged(&self, source: &ModelSource) -> Result<StagedModel, ServingError> {
         let probe = session::create(self.library, source, None)?;
         let library = self.library;
         let device = Arc::clone(&self.device);
-        Ok(Arc::new(StagedModel { library, device, source: source.clone(), bytes: probe.bytes, graphs: self.graphs }))
+        Ok(StagedModel { library, device, source: source.clone(), bytes: probe.bytes, graphs: self.graphs })
     }
 }
 
 #[derive(Debug)]
-struct StagedModel {
+pub(super) struct StagedModel {
     library: &'static Library,
     device: Arc<DeviceRuntime>,
     source: ModelSource,
@@ -125,8 +131,8 @@ struct StagedModel {
     graphs: bool,
 }
 
-impl Model for StagedModel {
-    fn create_instance(&self, _: &InstancePlacement) -> Result<Box<dyn ModelInstance>, ServingError> {
+impl StagedModel {
+    pub(super) fn make(&self) -> Result<DeviceInstance, ServingError> {
         let generation = self.device.generation()?;
         let config = &self.source.config;
         let dims = config.outputs.iter().map(hanok_model_config::OutputSpec::model_dims);
@@ -140,8 +146,13 @@ impl Model for StagedModel {
             generation,
             device: Arc::clone(&self.device),
         };
-        let made = DeviceInstance::new(parts, &buckets);
-        made.map(|instance| Box::new(instance) as Box<dyn ModelInstance>).map_err(super::Trouble::into_error)
+        DeviceInstance::new(parts, &buckets).map_err(super::Trouble::into_error)
+    }
+}
+
+impl Model for StagedModel {
+    fn create_instance(&self, _: &InstancePlacement) -> Result<Box<dyn ModelInstance>, ServingError> {
+        Ok(Box::new(self.make()?))
     }
 
     fn memory_bytes(&self) -> u64 {

@@ -68,6 +68,12 @@ pub(crate) fn plan(config: &ModelConfig, settings: &BTreeMap<String, String>) ->
     let graph_buckets = match graphs {
         None => Vec::new(),
         Some(graphs) => {
+            if tensorrt.is_some() {
+                return Err(ServingError::invalid(format!(
+                    "`optimization.cuda.graphs` of model `{}`: graphs are not kept with the accelerator `tensorrt`",
+                    config.name
+                )));
+            }
             cuda.push(("enable_cuda_graph".to_owned(), "1".to_owned()));
             buckets(config, graphs.graph_spec.iter().map(|spec| spec.batch_size))?
         }
@@ -225,6 +231,15 @@ mod tests {
         );
         let text = plan(&cached, &BTreeMap::new()).unwrap_err().message().to_owned();
         assert!(text.ends_with("--backend-config=onnxruntime,cache-directory=DIR"), "{text}");
+    }
+
+    #[test]
+    fn graphs_and_tensorrt_are_refused_together() {
+        let accelerated = "execution_accelerators { gpu_execution_accelerator { name: 'tensorrt' } }";
+        let text = planned(&format!("optimization {{ cuda {{ graphs: true }} {accelerated} }}")).unwrap_err();
+        assert!(text.ends_with("graphs are not kept with the accelerator `tensorrt`"), "{text}");
+        let text = tensorrt("parameters { key: 'trt_cuda_graph_enable' value: '1' }").unwrap_err();
+        assert!(text.contains("has no parameter `trt_cuda_graph_enable`"), "{text}");
     }
 
     #[test]

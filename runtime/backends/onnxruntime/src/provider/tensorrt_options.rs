@@ -7,8 +7,9 @@ use hanok_backend::ServingError;
 use super::Options;
 use super::choice::{Form, unknown};
 
-/// Name in the configuration, name in the library, what it takes.
-const SETTINGS: [(&str, &str, Form); 26] = [
+/// Name in the configuration, name in the library, what it takes. `trt_cuda_graph_enable` is left out: the provider keeps one
+/// graph for all batches, whatever their size and wherever their tensors lie.
+const SETTINGS: [(&str, &str, Form); 25] = [
     ("max_workspace_size_bytes", "trt_max_workspace_size", Form::Number),
     ("int8_calibration_table_name", "trt_int8_calibration_table_name", Form::FileName),
     ("int8_use_native_calibration_table", "trt_int8_use_native_calibration_table", Form::Switch),
@@ -17,7 +18,6 @@ const SETTINGS: [(&str, &str, Form); 26] = [
     ("trt_build_heuristics_enable", "trt_build_heuristics_enable", Form::Switch),
     ("trt_builder_optimization_level", "trt_builder_optimization_level", Form::Number),
     ("trt_context_memory_sharing_enable", "trt_context_memory_sharing_enable", Form::Switch),
-    ("trt_cuda_graph_enable", "trt_cuda_graph_enable", Form::Switch),
     ("trt_detailed_build_log", "trt_detailed_build_log", Form::Switch),
     ("trt_engine_cache_enable", "trt_engine_cache_enable", Form::Switch),
     ("trt_engine_cache_path", "trt_engine_cache_path", Form::Folder),

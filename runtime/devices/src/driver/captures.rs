@@ -1,0 +1,53 @@
+//! One capture of a CUDA graph at a time, and nobody who takes or gives back memory beside it.
+//!
+//! While a stream is captured in the driver's global mode, as ONNX Runtime captures, calls that may wait for a device (taking
+//! and giving back memory, opening that of others, loading code) fail in every thread of the process, and spoil the capture.
+//! So they wait for it here. A capture never waits: whoever cannot have one now computes without.
+
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// The rule.
+#[derive(Debug, Default)]
+pub(super) struct Captures(RwLock<()>);
+
+/// The right to capture a graph.
+#[derive(Debug)]
+pub struct Capture<'a> {
+    _alone: RwLockWriteGuard<'a, ()>,
+}
+
+/// Keeps others from capturing, for calls that a capture forbids.
+#[derive(Debug)]
+pub struct BesideCaptures<'a> {
+    _shared: RwLockReadGuard<'a, ()>,
+}
+
+impl Captures {
+    /// The right to capture, unless somebody has it or makes calls that it forbids.
+    pub(super) fn begin(&self) -> Option<Capture<'_>> {
+        self.0.try_write().map(|alone| Capture { _alone: alone })
+    }
+
+    /// Waits for the end of a capture, if there is one. May be held more than once by a thread.
+    pub(super) fn beside(&self) -> BesideCaptures<'_> {
+        BesideCaptures { _shared: self.0.read_recursive() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capture_is_alone_and_never_waits() {
+        let captures = Captures::default();
+        let (first, again) = (captures.beside(), captures.beside());
+        assert!(captures.begin().is_none(), "somebody takes memory");
+        drop((first, again));
+        let capture = captures.begin();
+        assert!(capture.is_some() && captures.begin().is_none());
+        assert!(captures.0.try_read_recursive().is_none(), "others wait");
+        drop(capture);
+        drop(captures.beside());
+    }
+}
