@@ -11,7 +11,6 @@ mod places;
 mod skew;
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,7 +24,7 @@ use serde_json::Value;
 
 use self::places::beside;
 use super::error::CommandError;
-use crate::features::{mistake, open_some_stores, read_declarations, told_to_operator, unreadable};
+use crate::features::{mistake, open_regular, open_some_stores, read_declarations, told_to_operator, unreadable};
 
 /// Arguments of `hanok features`.
 #[derive(Debug, clap::Args)]
@@ -72,9 +71,9 @@ enum FeaturesAction {
     /// Write the newest row of each key into the view's online store, with its event time
     ///
     /// Reads the view's offline folder if it declares one, otherwise its source. A stored row that is newer stays, so any
-    /// interval may be materialised again, also after the command was killed. Without --from it goes on where it ended: until
-    /// when is kept in `.hanok/materialized` beside the declarations. What arrives with older event times later is found with
-    /// --from.
+    /// interval may be materialised again, also after the command was killed. Without --from it goes on behind the newest row
+    /// that it read, which is kept in the store itself: one that was emptied or replaced is filled anew. What arrives with
+    /// older event times later is found with --from or --again.
     Materialize(materialize::MaterializeArguments),
     /// Check a view's rows and keep them, one Parquet file a day, in its offline folder, on a disk or in a bucket
     ///
@@ -179,6 +178,6 @@ fn rows_of(path: &Path) -> Result<(RowsFormat, Box<dyn Read>), CommandError> {
             return Err(mistake(InvalidArgument, &text));
         }
     };
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    let file = open_regular(path).map_err(|error| unreadable(path, &error))?;
     Ok((format, Box::new(std::io::BufReader::new(file))))
 }

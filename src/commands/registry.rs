@@ -8,7 +8,7 @@ mod tidy;
 use std::path::Path;
 use std::process::ExitCode;
 
-use hanok_registry::{Actor, Registry, RegistrySettings, is_registry};
+use hanok_registry::{Actor, ErrorCode, Registry, RegistrySettings, is_registry};
 use hanok_state::Timestamp;
 
 use super::error::CommandError;
@@ -90,12 +90,16 @@ struct Desk {
 fn open(flags: &RegistryFlags, quota: Option<u64>, makes: bool) -> Result<Registry, CommandError> {
     let folder: &Path = &flags.registry;
     if !makes && !is_registry(folder) {
-        return Err(CommandError::input(format!(
-            "--registry: there is no registry in `{}`; `hanok registry add` makes one",
-            folder.display()
-        )));
+        let told =
+            format!("--registry: there is no registry in `{}`; `hanok registry add` makes one", folder.display());
+        return Err(with_code(&told, ErrorCode::NotFound));
     }
     Ok(Registry::open(folder, RegistrySettings { quota_bytes: quota, ..RegistrySettings::default() })?)
+}
+
+/// A mistake, with the code by which scripts go.
+fn with_code(told: &str, code: ErrorCode) -> CommandError {
+    CommandError::input(format!("{told} ({})", code.as_str()))
 }
 
 impl Desk {

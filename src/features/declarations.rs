@@ -34,7 +34,10 @@ pub(crate) fn read_declarations(file: &Path) -> Result<FeatureSet, CommandError>
 pub(crate) fn unreadable(file: &Path, error: &io::Error) -> CommandError {
     let code = match error.kind() {
         io::ErrorKind::NotFound => ErrorCode::NotFound,
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => ErrorCode::InvalidArgument,
+        io::ErrorKind::InvalidInput
+        | io::ErrorKind::InvalidData
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::NotADirectory => ErrorCode::InvalidArgument,
         _ => ErrorCode::Unavailable,
     };
     mistake(code, &format!("`{}` cannot be read: {error}", file.display()))
@@ -42,13 +45,18 @@ pub(crate) fn unreadable(file: &Path, error: &io::Error) -> CommandError {
 
 /// The text of a file, or one byte more than is taken of it. A pipe would never end, a device may never.
 fn read_bounded(file: &Path) -> io::Result<String> {
+    let mut text = Vec::new();
+    let most = LARGEST_DECLARATION_BYTES as u64 + 1;
+    open_regular(file)?.take(most).read_to_end(&mut text)?;
+    String::from_utf8(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8"))
+}
+
+/// Opens a regular file: to open a pipe would be to wait for somebody.
+pub(crate) fn open_regular(file: &Path) -> io::Result<File> {
     if !std::fs::metadata(file)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }
-    let mut text = Vec::new();
-    let most = LARGEST_DECLARATION_BYTES as u64 + 1;
-    File::open(file)?.take(most).read_to_end(&mut text)?;
-    String::from_utf8(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8"))
+    File::open(file)
 }
 
 /// Opens the declared stores; files are found from the folder of the declarations. Blocks while it reads files.

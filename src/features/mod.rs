@@ -13,7 +13,7 @@ mod told;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use declarations::{open_some_stores, read_declarations, unreadable};
+pub(crate) use declarations::{open_regular, open_some_stores, read_declarations, unreadable};
 pub(crate) use served_log::{SEGMENTS_OF_LOG, segments};
 pub(crate) use services::FeatureServices;
 pub(crate) use told::{mistake, told_to_operator};

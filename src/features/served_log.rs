@@ -14,10 +14,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hanok_features::{KeyValue, Origin, ResolveRequest, Resolved};
+use hanok_features::{ErrorCode, KeyValue, Origin, ResolveRequest, Resolved};
 use hanok_offline::instant_text;
 use serde_json::{Map, Value as Json};
 
+use super::declarations::unreadable;
+use super::told::mistake;
 use crate::commands::error::CommandError;
 
 /// Requests that may wait to be written.
@@ -286,14 +288,14 @@ fn numbered(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 
 /// The files of a log: its segments in order, or the file itself.
 pub(crate) fn segments(log: &Path) -> Result<Vec<PathBuf>, CommandError> {
-    let fault = |error: io::Error| CommandError::input(format!("`{}` cannot be read: {error}", log.display()));
+    let fault = |error: io::Error| unreadable(log, &error);
     if fs::metadata(log).map_err(fault)?.is_file() {
         return Ok(vec![log.to_owned()]);
     }
     let found = numbered(log).map_err(fault)?;
     if found.is_empty() {
         let reason = "has no log of served features: expected the folder of `hanok serve --feature-log`";
-        return Err(CommandError::input(format!("`{}` {reason}", log.display())));
+        return Err(mistake(ErrorCode::NotFound, &format!("`{}` {reason}", log.display())));
     }
     Ok(found.into_iter().map(|(_, file)| file).collect())
 }

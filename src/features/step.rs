@@ -101,7 +101,12 @@ impl LookupStep {
         let mut elements = fixed;
         if filled.dims.iter().any(|dimension| *dimension < 0) {
             // The first list says how long every list is; where there is none, a row is as short as it may be.
-            elements = (0..column.len()).find_map(length).unwrap_or(fixed);
+            let mut lengths = (0..column.len()).filter_map(|row| Some((row, length(row)?)));
+            let first = lengths.next();
+            elements = first.map_or(fixed, |(_, elements)| elements);
+            if let (Some(first), Some(other)) = (first, lengths.find(|(_, other)| *other != elements)) {
+                return Err(self.of_two_lengths(filled, first, other));
+            }
             if fixed == 0 || elements % fixed != 0 {
                 let reason = format!("expected lists of a multiple of `{fixed}` elements, got `{elements}`");
                 return Err(self.unfit(filled, &FeatureError::invalid("tensor", reason)));
@@ -112,6 +117,21 @@ impl LookupStep {
             filled.dims.iter().map(|dimension| if *dimension < 0 { elements / fixed.max(1) } else { *dimension });
         let shape = self.plan.client.batches().then_some(rows).into_iter().chain(whole).collect();
         Ok((shape, usize::try_from(elements).unwrap_or_default()))
+    }
+
+    /// Rows of one request whose lists differ in length, where one tensor cannot hold both: the client may ask for them apart.
+    fn of_two_lengths(&self, filled: &FilledInput, first: (usize, i64), other: (usize, i64)) -> ServingError {
+        let feature = &self.lookup.service().features[filled.feature];
+        ServingError::invalid(format!(
+            "feature `{}` for input '{}': expected lists of one length in a request, got `{}` elements in row `{}` and `{}` in \
+             row `{}`; send rows with lists of different lengths in requests of their own",
+            feature.reference(),
+            feature.input,
+            first.1,
+            first.0,
+            other.1,
+            other.0
+        ))
     }
 
     /// Stored values that do not make the tensor that the model wants: nothing that the client could mend.

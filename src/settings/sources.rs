@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use hanok_sources::{AllowedPlace, Credentials, Limits, SourceError, SourceSettings};
+use hanok_sources::{AllowedPlace, Credentials, Limits, MinimumRate, SourceError, SourceSettings};
 
 use super::registry::size;
 
@@ -59,13 +59,22 @@ pub(crate) struct SourceFlags {
     /// Longest time in seconds for fetching one model; the next attempt goes on where this one stopped
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     fetch_timeout_secs: u64,
+    /// Least bytes a second that a server must send, over each `--minimum-rate-secs` in which it is waited for; 0 asks for
+    /// nothing. What git fetches is bounded by the time alone
+    #[arg(long, value_name = "SIZE", default_value = "1KiB", value_parser = size)]
+    minimum_rate: u64,
+    /// Over how many seconds the minimum rate is taken
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    minimum_rate_secs: u64,
 }
 
 impl SourceFlags {
     /// The settings, with credentials from the environment.
     pub(crate) fn settings(&self) -> Result<SourceSettings, SourceError> {
         let time = Duration::from_secs(self.fetch_timeout_secs);
-        let limits = Limits { bytes: self.max_model_bytes, time, ..Limits::default() };
+        let over = Duration::from_secs(self.minimum_rate_secs);
+        let rate = MinimumRate { bytes_per_second: self.minimum_rate, over };
+        let limits = Limits { bytes: self.max_model_bytes, time, rate, ..Limits::default() };
         self.reach.settings(limits, self.netrc.as_deref())
     }
 }

@@ -332,6 +332,21 @@ def test_a_remembered_list_of_another_length_is_not_served(redis, repository, tm
         assert "feature `weather:wind` of row `0`: the feature store is unavailable" in reply.json()["error"]
 
 
+def test_lists_of_two_lengths_in_a_request_are_the_clients_to_part(repository, tmp_path, serve):
+    declared = declare(tmp_path, features="[{name: wind, type: list<float32>, fallback: fail}, {name: sky, type: string, default: x}]")
+    wide = [("wind", "FP32", [-1]), *LISTS[1:]]
+    repository.add("ride", inputs=wide, outputs=[(f"{name}_seen", kind, dims) for name, kind, dims in wide], parameters={"feature_service": "delay"}, config="dynamic_batching { }")
+    put(declared, {"origin": "JFK", "hour": 5, "wind": [1, 2, 3]}, {"origin": "EWR", "hour": 5, "wind": [4, 5]})
+    started = serve(repository, "--features", str(declared))
+    ask = lambda *origins: started.infer("ride", {"origin": ("BYTES", [len(origins), 1], list(origins)), "hour": ("INT64", [len(origins), 1], [5] * len(origins))})
+    reply = ask("JFK", "JFK", "EWR")
+    assert reply.status == 400, reply.body
+    told = "feature `weather:wind` for input 'wind': expected lists of one length in a request, got `3` elements in row `0` and `2` in row `2`"
+    assert told in reply.json()["error"] and "send rows with lists of different lengths in requests of their own" in reply.json()["error"]
+    assert outputs(ask("JFK", "JFK"))["wind_seen"] == [1, 2, 3, 1, 2, 3]
+    assert outputs(ask("EWR"))["wind_seen"] == [4, 5]
+
+
 def test_stored_values_of_another_type_are_told_to_the_operator_and_not_to_the_client(redis, repository, tmp_path, serve):
     features = "[{name: wind, type: float32, fallback: fail}, {name: sky, type: string, fallback: fail}]"
     declared = declare(tmp_path, STORE.replace("PORT", str(redis.port)), features)

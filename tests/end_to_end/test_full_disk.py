@@ -1,6 +1,7 @@
 """A full disk: what is there is read and served, what cannot be written is told once, by code, and counted."""
 
 import json
+import random
 import subprocess
 
 import pytest
@@ -115,3 +116,36 @@ def test_the_log_of_served_features_counts_what_is_durable(disk, tmp_path, repos
         ask(server)
         server.await_true(lambda: count("rows") == before + 1, "a row, now that there is room again")
         assert len(lines()) == count("rows")
+
+
+def test_a_join_that_fills_its_disk_says_which_and_leaves_nothing(disk, tmp_path):
+    declared = tmp_path / "features.yaml"
+    source = "source: {path: weather.csv, event_time: observed}"
+    declared.write_text(DECLARED.replace("PLACE", str(tmp_path / "rows.db")).replace("owner: flights, features: [{", f"owner: flights, {source}, features: [{{"))
+    (tmp_path / "weather.csv").write_text("origin,observed,warm\nJFK,2013-01-01,1.5\n")
+    noise = random.Random(7)
+    rows = "".join(f"JFK,2013-01-02,{noise.getrandbits(256):064x}\n" for _ in range(30_000))
+    (tmp_path / "entities.csv").write_text("origin,event_timestamp,note\n" + rows)
+    for kind in ("csv", "parquet"):
+        out = disk / f"out.{kind}"
+        done = features("join", "-f", declared, "--features", "weather:*", "--entities", tmp_path / "entities.csv", "--out", out)
+        assert done.returncode == 1, done.stdout
+        assert f"`{out}`: no space is left where it is written; free some there, and run it again (resource_exhausted)\n" in done.stderr
+        assert list(disk.iterdir()) == []
+
+
+def test_a_lock_file_on_a_full_disk_is_told_as_what_it_is(disk, repository):
+    ride(repository)
+    lock = lambda file: subprocess.run([binary(), "lock", "--model-repository", repository.path, "--file", file], capture_output=True, text=True, timeout=60, check=False)
+    assert lock(disk / "hanok.lock").returncode == 0
+    before = (disk / "hanok.lock").read_text()
+    (repository.path / "ride" / "2").mkdir()
+    fill(disk)
+    done = lock(disk / "hanok.lock")
+    assert done.returncode == 1, done.stdout
+    assert "no space is left for the lock file; free some where it is to lie, or give another `--file`" in done.stderr, done.stderr
+    assert done.stderr.endswith(" (resource_exhausted)\n")
+    assert sorted(path.name for path in disk.iterdir()) == ["filler", "hanok.lock"], "nothing is left"
+    assert (disk / "hanok.lock").read_text() == before
+    (disk / "filler").unlink()
+    assert lock(disk / "hanok.lock").returncode == 0 and (disk / "hanok.lock").read_text() != before

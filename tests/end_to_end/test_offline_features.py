@@ -363,6 +363,17 @@ def test_backfills_refuse_what_does_not_fit(tmp_path):
     period = ("--from", "2013-01-01", "--to", "2013-01-04")
     assert "feature `weather:sky`: expected at most `0.2` of its values to be null, got `0.250` of `60000`" in backfill(*period, "--maximum-null-rate", "0.2")
     assert not (tmp_path / "past").exists(), "nothing was touched"
+    # The bound is one of the whole period, whatever is there already.
+    told = "feature `weather:sky`: expected at most `0.2` of its values to be null, got `0.250` of `60000`"
+    assert features(tmp_path, "backfill", "weather", "--from", "2013-01-01", "--to", "2013-01-03").returncode == 0
+    assert told in backfill(*period, "--maximum-null-rate", "0.2")
+    assert len(days(tmp_path)) == 2, "nothing was touched"
+    features(tmp_path, "backfill", "weather", *period)
+    assert told in backfill(*period, "--maximum-null-rate", "0.2")
+    assert backfill(*period, "--maximum-null-rate", "0.25") == ""
+    for path in (tmp_path / "past").rglob("*.parquet"):
+        path.unlink()
+    (tmp_path / "past").rename(tmp_path / "before")
     source["temperature"] = source.temperature.astype(str)
     source.to_parquet(tmp_path / "weather.parquet", index=False)
     assert "column `temperature`, row `1`: expected a column that can be `float32`, got text" in backfill(*period)

@@ -325,3 +325,45 @@ def test_a_full_disk_stops_neither_reading_nor_making_room(hanok):
 @pytest.mark.parametrize("arguments", [("registry",), ("registry", "promote", "m"), ("registry", "alias", "m", "a"), ("registry", "add")])
 def test_half_a_command_is_a_usage_error(hanok, arguments):
     assert hanok.run(*arguments, check=False).returncode == 2
+
+
+def test_an_export_that_fails_leaves_no_folder(hanok):
+    hanok.write("f/weights", b"x" * 1000)
+    hanok.write("f/config.pbtxt", 'backend: "builtin"\n')
+    hanok.text("add", "m", "f")
+    for blob in (hanok.registry / "blobs").rglob("*"):
+        if blob.is_file():
+            blob.write_bytes(b"y")
+    refused = hanok.refused("export", "m", "--model-repository", "made/by/us", code="data_loss")
+    assert "is not what was promised" in refused, refused
+    assert not (hanok.folder / "made").exists()
+    (hanok.folder / "theirs").mkdir()
+    hanok.refused("export", "m", "--model-repository", "theirs/ours", code="data_loss")
+    assert list((hanok.folder / "theirs").iterdir()) == [], "what was there before stays"
+    hanok.refused("export", "m", "--model-repository", "f/weights", code="invalid_argument")
+    hanok.text("add", "m", "f", "--tag", "mended=yes")
+    hanok.text("export", "m", "--model-repository", "made/by/us")
+    assert (hanok.folder / "made/by/us/m/2/weights").exists()
+
+
+def test_a_lock_file_that_cannot_be_written_is_told_as_what_it_is(hanok):
+    (hanok.folder / "models").mkdir()
+    lock = lambda file: hanok.run("lock", "--file", file, check=False)
+    for file, told in (
+        ("away/hanok.lock", "folder of lock file `hanok.lock` does not exist (not_found)"),
+        ("models", "`models`: expected a plain file (invalid_argument)"),
+        (".", "expected a plain file (invalid_argument)"),
+    ):
+        done = lock(file)
+        assert done.returncode == 1 and told in done.stderr, done.stderr
+
+
+def test_facts_come_out_of_a_pipe_too(hanok):
+    hanok.write("f/weights", b"x")
+    hanok.write("facts.json", '{"metrics": {"auc": 0.5}}')
+    command = f'"{binary()}" registry add m f --facts <(cat facts.json)'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, cwd=hanok.folder, env={**os.environ, "HANOK_REGISTRY": str(hanok.registry)})
+    assert done.returncode == 0, done.stderr
+    assert hanok.json("show", "m")["version"]["facts"]["metrics"] == {"auc": 0.5}
+    for file, code in (("away.json", "not_found"), ("f", "invalid_argument"), ("/dev/null", "invalid_argument")):
+        assert "--facts: " in hanok.refused("add", "m", "f", "--facts", file, code=code)

@@ -41,7 +41,7 @@ pub use row::ROW_BYTES;
 pub use rows_file::{RowsFormat, read_rows};
 pub use store::{
     EmbeddedStore, FeastRedisStore, FeastSqliteStore, HttpStore, MemoryTable, OnlineStore, OpenStores, ReadFuture,
-    RedisAddress, RedisHashStore, StoreRead, ViewRead, WritableStore, WriteRow, feast_field,
+    RedisAddress, RedisHashStore, StoreMark, StoreRead, ViewRead, WritableStore, WriteRow, feast_field,
 };
 pub use tensor_format::{InputForm, TensorFormat};
 pub use value::{ListRef, Value, ValueRef};

@@ -82,6 +82,11 @@ pub enum OfflineError {
         /// What the system says.
         detail: String,
     },
+    /// No space is left where a file is written.
+    Full {
+        /// Which file.
+        file: String,
+    },
     /// A file is not what its name says, or only a part of it.
     Damaged {
         /// Which file.
@@ -130,28 +135,19 @@ impl OfflineError {
 
     /// This crate's own error within one of a library that read or wrote through a storage; none where there is none.
     pub(crate) fn within(error: &(dyn Error + 'static)) -> Option<Self> {
-        let mut cause = Some(error);
-        while let Some(current) = cause {
-            if let Some(own) = current.downcast_ref::<Self>() {
-                return Some(own.clone());
-            }
-            let by_csv = || match current.downcast_ref::<csv::Error>()?.kind() {
-                csv::ErrorKind::Io(error) => Some(error),
-                _ => None,
-            };
-            // What an `io::Error` is made of is not its source.
-            let io = current.downcast_ref::<io::Error>().or_else(by_csv);
-            cause = match io.and_then(io::Error::get_ref) {
-                Some(inner) => Some(inner),
-                None => current.source(),
-            };
-        }
-        None
+        among_causes(error, |cause, _| cause.downcast_ref::<Self>().cloned())
     }
 
-    /// A file that a library could not write: the storage's own error where it has one.
+    /// A file that the system or a library could not read or write: the storage's own error where it has one.
     pub(crate) fn from_storage(file: &str, error: &(dyn Error + 'static)) -> Self {
-        Self::within(error).unwrap_or_else(|| Self::unavailable(file, error))
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let is_full = |_: &_, io: Option<&io::Error>| {
+            io.filter(|io| matches!(io.kind(), StorageFull | QuotaExceeded | FileTooLarge)).map(|_| ())
+        };
+        Self::within(error).unwrap_or_else(|| match among_causes(error, is_full) {
+            Some(()) => Self::Full { file: file.to_owned() },
+            None => Self::unavailable(file, error),
+        })
     }
 
     /// What failed.
@@ -161,7 +157,7 @@ impl OfflineError {
         match self {
             Self::Invalid { .. } => OfflineErrorCode::InvalidArgument,
             Self::NotFound { .. } => OfflineErrorCode::NotFound,
-            Self::LimitReached { .. } => OfflineErrorCode::ResourceExhausted,
+            Self::LimitReached { .. } | Self::Full { .. } => OfflineErrorCode::ResourceExhausted,
             Self::Unavailable { .. } => OfflineErrorCode::Unavailable,
             Self::Damaged { .. } => OfflineErrorCode::Damaged,
             Self::Unsupported { .. } => OfflineErrorCode::Unsupported,
@@ -178,6 +174,30 @@ impl OfflineError {
     }
 }
 
+/// The first of an error and its causes of which something is told; what is one of the system's comes as that too.
+fn among_causes<T>(
+    error: &(dyn Error + 'static),
+    tell: impl Fn(&(dyn Error + 'static), Option<&io::Error>) -> Option<T>,
+) -> Option<T> {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        let by_csv = || match current.downcast_ref::<csv::Error>()?.kind() {
+            csv::ErrorKind::Io(error) => Some(error),
+            _ => None,
+        };
+        let io = current.downcast_ref::<io::Error>().or_else(by_csv);
+        if let Some(told) = tell(current, io) {
+            return Some(told);
+        }
+        // What an `io::Error` is made of is not its source.
+        cause = match io.and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => current.source(),
+        };
+    }
+    None
+}
+
 impl fmt::Display for OfflineError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -187,6 +207,9 @@ impl fmt::Display for OfflineError {
             Self::NotFound { what, name } => write!(formatter, "{what} {name}"),
             Self::LimitReached { what, limit } => write!(formatter, "at most `{limit}` {what} are taken"),
             Self::Unavailable { file, detail } => write!(formatter, "`{file}`: {detail}"),
+            Self::Full { file } => {
+                write!(formatter, "`{file}`: no space is left where it is written; free some there, and run it again")
+            }
             Self::Damaged { file, detail } => {
                 write!(formatter, "`{file}` is damaged, or was not written to its end: {detail}")
             }

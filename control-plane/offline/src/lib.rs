@@ -22,7 +22,7 @@ mod table;
 pub use backfill::{BackfillBounds, BackfillReport, DayDone, backfill};
 pub use error::{OfflineError, OfflineErrorCode};
 pub use join::{AskedFeature, FilledFeature, JoinPlan, JoinReport, JoinedView, join};
-pub use materialize::{Marks, NewestRows, newest_rows};
+pub use materialize::{Beginning, Marks, NewestRows, mark_after, newest_rows};
 pub use past::Seen;
 pub use period::{Period, instant_text, nanos_of_instant};
 pub use skew::{SkewReport, SkewedFeature, skew, stability_index};

@@ -171,6 +171,12 @@ pub enum StorageFailure {
     DiskFull,
     /// No space is left for a model repository, which need not lie where the registry lies.
     RepositoryFull,
+    /// A model repository cannot be written to.
+    RepositoryReadOnly,
+    /// No space is left for a lock file, which may lie anywhere.
+    LockFileFull,
+    /// A lock file cannot be written where it is asked for.
+    LockFileReadOnly,
     /// The disk failed under a commit.
     OutcomeUnknown,
     /// Anything else.
@@ -194,6 +200,18 @@ impl RegistryError {
     pub(crate) fn in_repository(self) -> Self {
         match self {
             Self::Storage(StorageFailure::DiskFull, detail) => Self::Storage(StorageFailure::RepositoryFull, detail),
+            Self::Storage(StorageFailure::ReadOnly, detail) => {
+                Self::Storage(StorageFailure::RepositoryReadOnly, detail)
+            }
+            other => other,
+        }
+    }
+
+    /// The same, of a lock file.
+    pub(crate) fn of_lock_file(self) -> Self {
+        match self {
+            Self::Storage(StorageFailure::DiskFull, detail) => Self::Storage(StorageFailure::LockFileFull, detail),
+            Self::Storage(StorageFailure::ReadOnly, detail) => Self::Storage(StorageFailure::LockFileReadOnly, detail),
             other => other,
         }
     }
@@ -216,10 +234,14 @@ impl RegistryError {
             Self::Changed { .. } => ErrorCode::Unavailable,
             Self::Storage(failure, _) => match failure {
                 StorageFailure::Busy => ErrorCode::Unavailable,
-                StorageFailure::ReadOnly | StorageFailure::NotARegistry | StorageFailure::NewerLayout { .. } => {
-                    ErrorCode::Unsupported
+                StorageFailure::ReadOnly
+                | StorageFailure::RepositoryReadOnly
+                | StorageFailure::LockFileReadOnly
+                | StorageFailure::NotARegistry
+                | StorageFailure::NewerLayout { .. } => ErrorCode::Unsupported,
+                StorageFailure::DiskFull | StorageFailure::RepositoryFull | StorageFailure::LockFileFull => {
+                    ErrorCode::ResourceExhausted
                 }
-                StorageFailure::DiskFull | StorageFailure::RepositoryFull => ErrorCode::ResourceExhausted,
                 StorageFailure::OutcomeUnknown => ErrorCode::OutcomeUnknown,
                 StorageFailure::Corrupt | StorageFailure::DatabaseLost => ErrorCode::DataLoss,
                 StorageFailure::Internal => ErrorCode::Internal,
@@ -307,6 +329,15 @@ impl fmt::Display for StorageFailure {
             Self::RepositoryFull => {
                 "no space is left for the model repository; free some where it lies, and repeat the command"
             }
+            Self::RepositoryReadOnly => {
+                "the model repository cannot be written to; give this user the right to it, or another `--model-repository`"
+            }
+            Self::LockFileFull => {
+                "no space is left for the lock file; free some where it is to lie, or give another `--file`"
+            }
+            Self::LockFileReadOnly => {
+                "the lock file cannot be written there; give this user the right to its folder, or another `--file`"
+            }
             Self::DiskFull => {
                 "no space is left for the registry; free some, or evict versions with `hanok registry gc --quota SIZE`"
             }
@@ -366,5 +397,9 @@ mod tests {
         assert!(repository.to_string().starts_with("no space is left for the model repository"), "{repository}");
         assert_eq!(repository.code(), ErrorCode::ResourceExhausted);
         assert!(full().is_full() && !repository.is_full(), "evicting versions does not help there");
+        let lock = full().of_lock_file();
+        assert!(lock.to_string().starts_with("no space is left for the lock file"), "{lock}");
+        assert_eq!(lock.code(), ErrorCode::ResourceExhausted);
+        assert!(!lock.is_full());
     }
 }

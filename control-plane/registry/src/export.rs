@@ -18,6 +18,7 @@ use crate::local_files::CONFIGURATION;
 use crate::manifest::{FileContent, Manifest};
 use crate::names::{VersionName, VersionReference, check_name};
 use crate::registry::Registry;
+use crate::syncing::Syncing;
 use crate::version::Version;
 use crate::walk::{files_below, read_blocks};
 
@@ -133,9 +134,7 @@ impl Registry {
         let name = model.unwrap_or(&version.name.model);
         check_name("model", name)?;
         let laid = Laid::of(&version, &manifest, repository, name, with_configuration);
-        let new = self
-            .lay_out(&laid, &version, &manifest, repository, with_configuration)
-            .map_err(RegistryError::in_repository)?;
+        let new = self.lay_out(&laid, &version, &manifest, repository, with_configuration)?;
         Ok(Exported { version, path: laid.place, new })
     }
 
@@ -148,21 +147,41 @@ impl Registry {
         repository: &Path,
         with_configuration: bool,
     ) -> Result<bool, RegistryError> {
-        fs::create_dir_all(repository)?;
+        let mut made = MadeFolders::default();
+        let laid_out = self.lay_out_in(laid, version, manifest, repository, with_configuration, &mut made);
+        if laid_out.is_err() {
+            // Whoever else exports from here makes and needs folders while holding it.
+            let _lock = self.folder.lock();
+            made.remove();
+        }
+        laid_out
+    }
+
+    fn lay_out_in(
+        &self,
+        laid: &Laid,
+        version: &Version,
+        manifest: &Manifest,
+        repository: &Path,
+        with_configuration: bool,
+        made: &mut MadeFolders,
+    ) -> Result<bool, RegistryError> {
         let scratch = {
             let _lock = self.folder.lock()?;
-            Scratch::sweep(repository)?;
-            // Refused before anything is copied.
-            laid.check_configuration()?;
-            if laid.place.exists() { None } else { Some(Scratch::make(repository)?) }
+            made.make(repository)
+                .and_then(|()| Scratch::sweep(repository))
+                // Refused before anything is copied.
+                .and_then(|()| laid.check_configuration())
+                .and_then(|_| if laid.place.exists() { Ok(None) } else { Scratch::make(repository).map(Some) })
+                .map_err(RegistryError::in_repository)?
         };
         let new = match scratch {
             None => false,
             Some(scratch) => {
                 let fresh = scratch.path.join("model");
-                self.fill(&fresh, version, manifest, with_configuration)?;
+                self.fill(&fresh, version, manifest, with_configuration).map_err(RegistryError::in_repository)?;
                 let _lock = self.folder.lock()?;
-                laid.publish(&fresh)?
+                laid.publish(&fresh).map_err(RegistryError::in_repository)?
             }
         };
         if !new {
@@ -182,18 +201,21 @@ impl Registry {
         let folder = fresh.join(version.name.number.to_string());
         fs::create_dir_all(&folder)?;
         let mut folders = BTreeSet::from([fresh.to_owned(), folder.clone()]);
+        let mut syncing = Syncing::new();
         for (path, content) in manifest.files() {
             if path == CONFIGURATION && !with_configuration {
                 continue;
             }
             let to = if path == CONFIGURATION { fresh.join(path) } else { folder.join(path) };
-            self.copy(path, content, &to)?;
+            syncing.add(self.copy(path, content, &to)?)?;
             folders.extend(to.ancestors().skip(1).take_while(|above| above.starts_with(&folder)).map(Path::to_owned));
         }
+        syncing.finish()?;
         Ok(folders.iter().try_for_each(|folder| sync_folder(folder))?)
     }
 
-    fn copy(&self, path: &str, content: &FileContent, to: &Path) -> Result<(), RegistryError> {
+    /// A complete copy, which is to be synchronised.
+    fn copy(&self, path: &str, content: &FileContent, to: &Path) -> Result<File, RegistryError> {
         to.parent().map_or(Ok(()), fs::create_dir_all)?;
         let mut source = File::open(self.folder.blob(&content.digest))
             .map_err(|error| RegistryError::corrupt(format!("{path}: {error}")))?;
@@ -208,8 +230,8 @@ impl Registry {
                 }
             }
         }
-        file.sync_all()?;
-        same_digest(path, &content.digest, &digest.finish())
+        same_digest(path, &content.digest, &digest.finish())?;
+        Ok(file)
     }
 }
 
@@ -247,6 +269,38 @@ pub(crate) fn files_of(
         files.insert(path, FileContent { digest: digest.finish(), bytes });
     }
     Ok(files)
+}
+
+/// Folders that an export made for its repository: they go again when nothing comes into them.
+#[derive(Debug, Default)]
+struct MadeFolders(Vec<PathBuf>);
+
+impl MadeFolders {
+    fn make(&mut self, folder: &Path) -> Result<(), RegistryError> {
+        if folder.exists() && !folder.is_dir() {
+            return Err(RegistryError::invalid("model repository", "expected a folder, got something else"));
+        }
+        let missing = folder.ancestors().take_while(|one| !one.as_os_str().is_empty() && !one.exists());
+        let missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+        for one in missing.into_iter().rev() {
+            match fs::create_dir(&one) {
+                Ok(()) => self.0.push(one),
+                // Somebody else was quicker; it is theirs.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Those that are empty, the innermost first.
+    fn remove(self) {
+        for folder in self.0.iter().rev() {
+            if fs::remove_dir(folder).is_err() {
+                return;
+            }
+        }
+    }
 }
 
 /// A folder beside the models that is not one: what is in it comes into sight by rename. Removed when dropped, or by the

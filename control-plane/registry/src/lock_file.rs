@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -98,8 +98,20 @@ impl LockFile {
     /// Writes the lock file in place of the one that is there, if any: whole, or not at all.
     ///
     /// # Errors
-    /// `ResourceExhausted`: the disk is full. `Unsupported`: it must not be written there.
+    /// `NotFound`: there is no folder for it. `InvalidArgument`: something else than a file is there. `ResourceExhausted`: its
+    /// disk is full. `Unsupported`: it must not be written there.
     pub fn write(&self, path: &Path) -> Result<(), RegistryError> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            return Err(RegistryError::not_found("folder of lock file", shown(path)));
+        }
+        if path.file_name().is_none() || fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(RegistryError::invalid("lock file", format!("`{}`: expected a plain file", shown(path))));
+        }
+        self.replace(path, folder).map_err(|error| RegistryError::from(error).of_lock_file())
+    }
+
+    fn replace(&self, path: &Path, folder: &Path) -> io::Result<()> {
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(format!(".{}", std::process::id()));
         let fresh = Removed(PathBuf::from(fresh));
@@ -107,8 +119,7 @@ impl LockFile {
         file.write_all(self.to_string().as_bytes())?;
         file.sync_all()?;
         fs::rename(&fresh.0, path)?;
-        sync_folder(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
-        Ok(())
+        sync_folder(folder)
     }
 }
 

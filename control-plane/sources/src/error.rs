@@ -44,6 +44,8 @@ pub enum SourceErrorCode {
     TlsRefused,
     /// It took longer than allowed.
     TimedOut,
+    /// Less came in a stretch of time than must.
+    TooSlow,
     /// The place answered that it cannot serve now (5xx, 429).
     ServerError,
     /// The answer is not what the protocol promises: HTML for JSON, another range than asked for.
@@ -100,6 +102,7 @@ impl SourceErrorCode {
             Self::Unreachable => "unreachable",
             Self::TlsRefused => "tls-refused",
             Self::TimedOut => "timed-out",
+            Self::TooSlow => "too-slow",
             Self::ServerError => "server-error",
             Self::UnexpectedAnswer => "unexpected-answer",
             Self::TooLarge => "too-large",
@@ -139,6 +142,7 @@ impl SourceError {
             SourceErrorCode::Unreachable
                 | SourceErrorCode::NotReady
                 | SourceErrorCode::TimedOut
+                | SourceErrorCode::TooSlow
                 | SourceErrorCode::ServerError
                 | SourceErrorCode::LengthMismatch
         );

@@ -35,7 +35,7 @@ pub use credentials::{Credentials, Secret, VARIABLES};
 pub use digest::{Sha256Digest, folder_digest};
 pub use egress::{AddressClass, AddressPolicy, AllowedPlace};
 pub use error::{SourceError, SourceErrorCode};
-pub use limits::Limits;
+pub use limits::{Limits, MinimumRate};
 pub use listing::ListedFile;
 pub use mlflow::{ModelSignature, ServingModel, SignatureTensor};
 pub use reference::{

@@ -37,8 +37,8 @@ impl Sources {
     /// `InvalidSetting` when the file of certificate authorities cannot be used.
     pub fn new(settings: SourceSettings) -> Result<Self, SourceError> {
         let policy = Arc::new(AddressPolicy::new(settings.allowed.clone()));
-        let client =
-            WebClient::new(Arc::clone(&policy), settings.certificate_authorities.as_deref(), settings.limits.silence)?;
+        let (authorities, limits) = (settings.certificate_authorities.as_deref(), settings.limits);
+        let client = WebClient::new(Arc::clone(&policy), authorities, limits.silence, limits.rate)?;
         Ok(Self { settings: Arc::new(settings), policy, client })
     }
 

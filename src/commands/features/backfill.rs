@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use hanok_features::ErrorCode;
 use hanok_offline::{BackfillBounds, BackfillReport, backfill};
 use tokio::runtime::Handle;
 
@@ -10,7 +11,7 @@ use super::period::{Progress, instant, period};
 use super::places::{folder_of, places};
 use crate::commands::error::CommandError;
 use crate::commands::text_table::TextTable;
-use crate::features::{read_declarations, told_to_operator};
+use crate::features::{mistake, read_declarations, told_to_operator};
 use crate::settings::{ReachFlags, size};
 
 /// Arguments of `hanok features backfill`.
@@ -27,7 +28,7 @@ pub(crate) struct BackfillArguments {
     /// The day behind the last
     #[arg(long, value_name = "DAY")]
     to: String,
-    /// Refuse, and touch nothing, when a feature is null more often than this (0 to 1)
+    /// Refuse, and touch nothing, when a feature is null more often than this (0 to 1) in the rows of the period, those of days that are there already among them
     #[arg(long, value_name = "RATE")]
     maximum_null_rate: Option<f64>,
     /// About how much memory rows may take, such as `1GiB`; the largest row group of the source comes on top. What does not fit
@@ -41,7 +42,8 @@ pub(crate) struct BackfillArguments {
 /// Runs it. Blocks.
 pub(super) fn run(arguments: &BackfillArguments, runtime: Handle) -> Result<(), CommandError> {
     if let Some(rate) = arguments.maximum_null_rate.filter(|rate| !(0.0..=1.0).contains(rate)) {
-        return Err(CommandError::input(format!("`--maximum-null-rate`: expected 0 to 1, got `{rate}`")));
+        let told = format!("`--maximum-null-rate`: expected 0 to 1, got `{rate}`");
+        return Err(mistake(ErrorCode::InvalidArgument, &told));
     }
     let set = read_declarations(&arguments.file)?;
     let view = set.view(&arguments.view).map_err(told_to_operator)?;

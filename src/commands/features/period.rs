@@ -3,9 +3,11 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use hanok_features::ErrorCode::InvalidArgument;
 use hanok_offline::{Period, nanos_of_instant};
 
 use crate::commands::error::CommandError;
+use crate::features::mistake;
 
 /// How often progress is told where nobody sees a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -15,7 +17,7 @@ const REDRAW_EVERY: Duration = Duration::from_millis(100);
 pub(super) fn instant(option: &str, text: &str) -> Result<i64, CommandError> {
     nanos_of_instant(text).ok_or_else(|| {
         let form = "an instant (`2013-01-31`, `2013-01-31T05:00:00Z`, seconds since the epoch)";
-        CommandError::input(format!("`{option}`: expected {form}, got `{text}`"))
+        mistake(InvalidArgument, &format!("`{option}`: expected {form}, got `{text}`"))
     })
 }
 

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use hanok_features::ErrorCode::InvalidArgument;
 use hanok_offline::{LocalStorage, ObjectStorage, Places};
 use tokio::runtime::Handle;
 
 use crate::commands::error::CommandError;
+use crate::features::mistake;
 use crate::pulling::PullError;
 use crate::settings::ReachFlags;
 
@@ -22,13 +24,24 @@ pub(super) fn folder_of(file: &Path) -> PathBuf {
 
 /// A path of the command line, which means the same from everywhere.
 pub(super) fn from_here(path: &Path) -> Result<String, CommandError> {
-    if let Some(object) = path.to_str().filter(|path| Places::is_object(path)) {
-        return Ok(object.to_owned());
+    let refused = |reason: String| mistake(InvalidArgument, &format!("`{}`: {reason}", path.display()));
+    let text = path.to_str().ok_or_else(|| refused("expected a path in UTF-8".to_owned()))?;
+    if Places::is_object(text) {
+        return Ok(text.to_owned());
     }
-    let absolute = std::path::absolute(path)
-        .map_err(|error| CommandError::input(format!("`{}` is no path: {error}", path.display())))?;
-    let text = absolute.to_str().map(str::to_owned);
-    text.ok_or_else(|| CommandError::input(format!("`{}`: expected a path in UTF-8", path.display())))
+    if text.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)) {
+        let known = "`s3://BUCKET/PATH`, `gs://BUCKET/PATH` or `az://CONTAINER/PATH`";
+        return Err(refused(format!("expected a path on this machine, {known}")));
+    }
+    let absolute = std::path::absolute(path).map_err(|error| refused(format!("expected a path: {error}")))?;
+    let absolute = absolute.to_str().map(str::to_owned);
+    absolute.ok_or_else(|| refused("expected a path in UTF-8, also of the folder that it is found from".to_owned()))
+}
+
+/// Whether a text may stand before `://` (RFC 3986, section 3.1).
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.chars().all(|one| one.is_ascii_alphanumeric() || "+-.".contains(one))
 }
 
 /// Does work that blocks beside the runtime, which asks the buckets meanwhile.

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use hanok_features::ErrorCode;
 use hanok_offline::{Period, Places, SkewReport, Storage as _, skew};
 use serde_json::json;
 use tokio::runtime::Handle;
@@ -12,7 +13,7 @@ use super::period::{instant, period};
 use super::places::{from_here, places};
 use crate::commands::error::CommandError;
 use crate::commands::text_table::TextTable;
-use crate::features::{SEGMENTS_OF_LOG, read_declarations, segments, told_to_operator};
+use crate::features::{SEGMENTS_OF_LOG, mistake, read_declarations, segments, told_to_operator};
 use crate::settings::ReachFlags;
 
 /// Exit status when a feature is above the threshold.
@@ -53,7 +54,7 @@ pub(crate) struct SkewArguments {
 pub(super) fn run(arguments: &SkewArguments, runtime: Handle) -> Result<ExitCode, CommandError> {
     for (option, value) in [("--tolerance", arguments.tolerance), ("--threshold", arguments.threshold)] {
         if !(0.0..=1.0).contains(&value) {
-            return Err(CommandError::input(format!("`{option}`: expected 0 to 1, got `{value}`")));
+            return Err(mistake(ErrorCode::InvalidArgument, &format!("`{option}`: expected 0 to 1, got `{value}`")));
         }
     }
     let set = read_declarations(&arguments.file)?;

@@ -1,16 +1,17 @@
 //! `hanok registry add`: files of this machine become the next version of a model.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use hanok_registry::{
-    Digest, GitCommit, LocalFiles, Origin, Provenance, Registered, Signature, TrainingData, VersionFacts,
+    Digest, ErrorCode, GitCommit, LocalFiles, Origin, Provenance, Registered, Signature, TrainingData, VersionFacts,
     VersionReference, one_line,
 };
 use serde_json::json;
 
-use super::{Desk, pair, size};
+use super::{Desk, pair, size, with_code};
 use crate::bounded_text;
 use crate::commands::error::CommandError;
 use crate::settings::QuotaFlag;
@@ -97,10 +98,10 @@ fn facts(desk: &Desk, arguments: &AddArguments) -> Result<VersionFacts, CommandE
     let mut facts = match &arguments.facts {
         None => VersionFacts::default(),
         Some(path) => serde_json::from_str(&read("facts", path)?)
-            .map_err(|error| CommandError::input(format!("--facts: `{}`: {error}", path.display())))?,
+            .map_err(|error| wrong(&format!("--facts: `{}`: {error}", path.display())))?,
     };
     if facts.origin.is_some() {
-        return Err(CommandError::input(
+        return Err(wrong(
             "--facts: must not tell an `origin`; say where another program fetched the folder from with --origin and --pinned",
         ));
     }
@@ -131,7 +132,7 @@ fn onnx_signature(path: &Path) -> Result<Option<Signature>, CommandError> {
     }
     let refused = |reason: String| {
         let shown = file.display();
-        CommandError::input(format!("`{shown}` is no ONNX model: {reason}; --no-signature registers it all the same"))
+        wrong(&format!("`{shown}` is no ONNX model: {reason}; --no-signature registers it all the same"))
     };
     crate::onnx_signature::of_file(&file).map_err(refused)
 }
@@ -140,29 +141,37 @@ fn onnx_signature(path: &Path) -> Result<Option<Signature>, CommandError> {
 fn read_digests(path: &Path) -> Result<BTreeMap<String, Digest>, CommandError> {
     let mut digests: BTreeMap<String, Digest> = BTreeMap::new();
     for (line, number) in read("digests", path)?.lines().zip(1..) {
-        let refused = || {
-            CommandError::input(format!("--digests: line {number}: expected `DIGEST  PATH`, got `{}`", one_line(line)))
-        };
+        let refused = || wrong(&format!("--digests: line {number}: expected `DIGEST  PATH`, got `{}`", one_line(line)));
         let (digest, name) = line.split_once(' ').ok_or_else(refused)?;
         let name = name.strip_prefix([' ', '*']).ok_or_else(refused)?;
         let name = name.strip_prefix("./").unwrap_or(name);
         let digest = digest.parse().map_err(|_| refused())?;
         if digests.insert(name.to_owned(), digest).is_some_and(|before| before != digest) {
             let name = one_line(name);
-            return Err(CommandError::input(format!(
-                "--digests: line {number}: `{name}` has another digest further up"
-            )));
+            return Err(wrong(&format!("--digests: line {number}: `{name}` has another digest further up")));
         }
     }
     if digests.is_empty() {
-        return Err(CommandError::input("--digests: expected one line at least, got an empty file"));
+        return Err(wrong("--digests: expected one line at least, got an empty file"));
     }
     Ok(digests)
 }
 
 fn read(flag: &str, path: &Path) -> Result<String, CommandError> {
-    bounded_text::read(path, LARGEST_INPUT)
-        .map_err(|error| CommandError::input(format!("--{flag}: `{}` cannot be read: {error}", path.display())))
+    bounded_text::read(path, LARGEST_INPUT).map_err(|error| {
+        let told = format!("--{flag}: `{}` cannot be read: {error}", path.display());
+        let code = match error.kind() {
+            ErrorKind::NotFound => ErrorCode::NotFound,
+            ErrorKind::FileTooLarge | ErrorKind::InvalidData | ErrorKind::IsADirectory => ErrorCode::InvalidArgument,
+            _ => ErrorCode::Unavailable,
+        };
+        with_code(&told, code)
+    })
+}
+
+/// A mistake in the command or a file that it names.
+fn wrong(told: &str) -> CommandError {
+    with_code(told, ErrorCode::InvalidArgument)
 }
 
 /// `NAME=NUMBER`.

@@ -50,6 +50,7 @@ pub(super) fn read<T: DeserializeOwned>(mut value: Value, prefix: &str) -> Resul
             }
         }
         if !(missing && pruned.contains(&place)) && faults.len() < MOST_FAULTS {
+            let message = with_hint(message);
             faults.push(Fault { path: path_text(prefix, &place), message, kind });
         }
         let Some(last) = place.pop() else { return Err(faults) };
@@ -83,6 +84,21 @@ fn kind(message: &str) -> ProblemKind {
     } else {
         ProblemKind::Value
     }
+}
+
+/// The message, with what to do where one of YAML's words for true and false was meant otherwise.
+fn with_hint(message: String) -> String {
+    const WORDS: [&str; 8] = ["y", "yes", "on", "true", "n", "no", "off", "false"];
+    let hint = if message.starts_with("invalid type: boolean") && message.ends_with("expected a string") {
+        "without quotes YAML takes `y`, `yes`, `on`, `n`, `no` and `off` as true and false: put the text in quotes"
+    } else if message.ends_with("expected a boolean")
+        && message.split('"').nth(1).is_some_and(|text| WORDS.iter().any(|word| word.eq_ignore_ascii_case(text)))
+    {
+        "write `true` or `false`, without quotes"
+    } else {
+        return message;
+    };
+    format!("{message}; {hint}")
 }
 
 /// What stands in the first backticks.
@@ -161,6 +177,23 @@ mod tests {
         assert!(places.contains(&"spec.inner[0].other"), "{faults:?}");
         assert!(faults.iter().any(|fault| fault.message.contains("missing field `name`")), "{faults:?}");
         assert_eq!(faults.len(), 5, "{faults:?}");
+    }
+
+    #[test]
+    fn words_that_yaml_takes_for_true_and_false_are_explained() {
+        #[derive(Debug, Deserialize)]
+        struct Told {
+            #[allow(dead_code, reason = "read only")]
+            tell: bool,
+        }
+        let text = read::<Inner>(json!({ "name": false }), "").unwrap_err();
+        assert!(text[0].message.ends_with("expected a string; without quotes YAML takes `y`, `yes`, `on`, `n`, `no` and `off` as true and false: put the text in quotes"), "{text:?}");
+        let number = read::<Inner>(json!({ "name": 5 }), "").unwrap_err();
+        assert!(number[0].message.ends_with("expected a string"), "{number:?}");
+        for (given, hinted) in [("yes", true), ("Off", true), ("TRUE", true), ("maybe", false)] {
+            let faults = read::<Told>(json!({ "tell": given }), "").unwrap_err();
+            assert_eq!(faults[0].message.ends_with("write `true` or `false`, without quotes"), hinted, "{faults:?}");
+        }
     }
 
     #[test]

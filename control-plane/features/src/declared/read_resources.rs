@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::reading::{Faults, Fields, clipped, name_fault, shown};
+use super::reading::{Faults, Fields, bare_hint, clipped, name_fault, quotes_hint, shown};
 use super::suggestion::nearest;
 use super::{
     CacheSettings, Entity, Fallback, Feature, FeatureService, FeatureView, ServiceFeature, Source, StoreDeclaration,
@@ -96,7 +96,8 @@ fn view(name: &str, spec: &Json, faults: &mut Faults) -> Option<FeatureView> {
                 faults.add(path, format!("expected each entity once, got `{}` again", clipped(entity)));
             }
             Some(entity) => entities.push(entity.to_owned()),
-            None => faults.add(path, format!("expected the name of an `Entity`, got `{}`", shown(json))),
+            None => faults
+                .add(path, format!("expected the name of an `Entity`, got `{}`{}", shown(json), quotes_hint(json))),
         }
     }
     let maximum_age = seconds(&fields, "maximum_age_seconds", faults);
@@ -156,7 +157,17 @@ fn feature(json: &Json, path: &str, inherited: Option<Duration>, faults: &mut Fa
         faults.add(fields.at("type"), expected_one_of(&names, text));
     }
     let default = fields.any("default").zip(data_type).and_then(|(json, data_type)| {
-        Value::from_json(json, data_type).map_err(|fault| faults.add(fields.at("default"), fault)).ok()
+        let told = |fault: String| {
+            let hint_of = |one: &Json| match data_type.element {
+                ElementType::String | ElementType::Bytes | ElementType::Timestamp => quotes_hint(one),
+                ElementType::Bool => bare_hint(one),
+                _ => "",
+            };
+            let elements = json.as_array().map_or(std::slice::from_ref(json), Vec::as_slice);
+            let hint = elements.iter().map(hint_of).find(|hint| !hint.is_empty()).unwrap_or_default();
+            format!("{fault}{hint}")
+        };
+        Value::from_json(json, data_type).map_err(|fault| faults.add(fields.at("default"), told(fault))).ok()
     });
     let has_default = fields.any("default").is_some();
     let rule = fields.optional_text("fallback", faults).unwrap_or(if has_default { "default" } else { "fail" });

@@ -78,7 +78,7 @@ impl<'a> Fields<'a> {
         let json = self.any(name)?;
         let text = json.as_str();
         if text.is_none() {
-            faults.add(self.at(name), format!("expected a text, got `{}`", shown(json)));
+            faults.add(self.at(name), format!("expected a text, got `{}`{}", shown(json), quotes_hint(json)));
         }
         text
     }
@@ -126,7 +126,7 @@ impl<'a> Fields<'a> {
                 Some(text) => texts.push((key.clone(), text.to_owned())),
                 None => {
                     let path = format!("{}.{}", self.at(name), clipped(key));
-                    faults.add(path, format!("expected a text, got `{}`", shown(json)));
+                    faults.add(path, format!("expected a text, got `{}`{}", shown(json), quotes_hint(json)));
                 }
             }
         }
@@ -137,6 +137,23 @@ impl<'a> Fields<'a> {
 /// At most 64 characters of a text that somebody sent.
 pub(super) fn clipped(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(64).collect()
+}
+
+/// What to do about a truth value in the place of a text; nothing for other values.
+pub(super) const fn quotes_hint(json: &Json) -> &'static str {
+    match json {
+        Json::Bool(_) => {
+            "; without quotes YAML takes `y`, `yes`, `on`, `n`, `no` and `off` as true and false: put the text in quotes"
+        }
+        _ => "",
+    }
+}
+
+/// What to do about one of YAML's words for true and false that stands in quotes; nothing for other values.
+pub(super) fn bare_hint(json: &Json) -> &'static str {
+    const WORDS: [&str; 8] = ["y", "yes", "on", "true", "n", "no", "off", "false"];
+    let is_word = |text: &str| WORDS.iter().any(|word| word.eq_ignore_ascii_case(text));
+    if json.as_str().is_some_and(is_word) { "; write `true` or `false`, without quotes" } else { "" }
 }
 
 /// A value, clipped.

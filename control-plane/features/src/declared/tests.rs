@@ -90,6 +90,36 @@ fn every_fault_is_told_with_its_line() {
 }
 
 #[test]
+fn words_that_yaml_takes_for_true_and_false_are_explained() {
+    let quotes = "put the text in quotes";
+    for (from, to, told, hint) in [
+        ("default: clear", "default: no", "default: expected a value of type `string`, got `false`", quotes),
+        ("default: clear", "default: Y", "default: expected a value of type `string`, got `true`", quotes),
+        ("name: visibility,", "name: n,", "name: expected a text, got `false`", quotes),
+        ("owner: flights", "owner: on", "owner: expected a text, got `true`", quotes),
+        ("entities: [origin]", "entities: [off]", "expected the name of an `Entity`, got `false`", quotes),
+        (
+            "type: float64, default: .nan",
+            "type: bool, default: 'yes'",
+            "expected a value of type `bool`",
+            "write `true` or `false`, without quotes",
+        ),
+        (
+            "type: float64, default: .nan",
+            "type: list<bool>, default: [true, 'Off']",
+            "expected",
+            "write `true` or `false`, without quotes",
+        ),
+    ] {
+        let found = problems(&GOOD.replace(from, to));
+        assert!(found.iter().any(|one| one.contains(told) && one.ends_with(hint)), "{to}: {found:#?}");
+    }
+    read_features(&GOOD.replace("type: float64, default: .nan", "type: bool, default: yes")).unwrap();
+    let number = problems(&GOOD.replace("default: clear", "default: 7"));
+    assert!(!number[0].contains("quotes"), "{number:#?}");
+}
+
+#[test]
 fn a_number_that_is_too_large_is_not_infinity() {
     let found = problems(&GOOD.replace("default: .nan", "default: 1e400"));
     assert_eq!(found.len(), 1, "{found:#?}");

@@ -14,8 +14,15 @@ pub(super) struct FileIdentity {
 
 impl FileIdentity {
     /// The file that stands at a path now; none where there is none.
+    ///
+    /// # Errors
+    /// Also for what is no regular file: to open a pipe is to wait for somebody.
     pub(super) fn at(path: &Path) -> io::Result<Option<Self>> {
         match std::fs::metadata(path) {
+            Ok(found) if !found.is_file() => {
+                let told = format!("{}: it is no regular file", path.display());
+                Err(io::Error::new(io::ErrorKind::InvalidInput, told))
+            }
             Ok(found) => Ok(Some(Self { device: found.dev(), inode: found.ino() })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

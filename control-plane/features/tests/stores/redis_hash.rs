@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use hanok_features::{
-    CellStatus, ErrorCode, KeyValue, Lookup, LookupSettings, OpenStores, Origin, ResolveRequest, StoreRead, Value,
-    read_features, system_clock,
+    CellStatus, ErrorCode, KeyValue, Lookup, LookupSettings, OpenStores, Origin, ResolveRequest, StoreMark, StoreRead,
+    Value, read_features, system_clock,
 };
 
 use crate::declarations::{ENTITIES, declare, push_key, read_of};
@@ -121,4 +121,29 @@ async fn times_that_are_none_are_not_known_and_no_value_is_young_by_them() {
         assert_eq!(resolved.origin(0, 0), expected, "{written:?}");
     }
     lookup.close().await;
+}
+
+#[tokio::test]
+async fn how_far_it_is_stands_beside_the_rows_and_goes_with_them() {
+    let Some(redis) = RedisServer::start(&[]) else { return };
+    let store = format!("redis_hash: {{url: \"{}\", key: \"f:{{view}}/{{tailnum}}\", event_time: at}}", redis.url());
+    let set = declare(&store, &[("planes", "plane", "{name: seats, type: int32}")]);
+    let opened = OpenStores::open(&set, Path::new(".")).unwrap();
+    let (target, view) = (opened.writable("main").unwrap(), set.view("planes").unwrap());
+    let until = |mark: Option<StoreMark>| mark.and_then(|mark| mark.until);
+    assert_eq!(target.mark(view).await.unwrap(), None);
+    assert_eq!(redis.command(&[b"DBSIZE"]), redis::Value::Int(0), "to look makes nothing");
+    assert_eq!(target.named_mark(view, "one").await.unwrap().store, "one");
+    assert_eq!(target.named_mark(view, "two").await.unwrap().store, "one");
+    target.set_mark(view, "one", 1_357_016_400_000_000_001).await.unwrap();
+    assert_eq!(until(target.mark(view).await.unwrap()), Some(1_357_016_400_000_000_001));
+    assert_eq!(redis.command(&[b"EXISTS", b"f:planes/{tailnum}:materialised:planes"]), redis::Value::Int(1));
+    redis.command(&[b"FLUSHALL"]);
+    let error = target.set_mark(view, "one", 5).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Unavailable, "{error}");
+    assert_eq!(target.mark(view).await.unwrap(), None);
+    redis.command(&[b"SET", b"f:planes/{tailnum}:materialised:planes", b"no hash"]);
+    assert_eq!(target.mark(view).await.unwrap_err().code(), ErrorCode::Unsupported);
+    assert_eq!(target.named_mark(view, "one").await.unwrap_err().code(), ErrorCode::Unsupported);
+    assert_eq!(target.set_mark(view, "one", 5).await.unwrap_err().code(), ErrorCode::Unsupported);
 }

@@ -8,6 +8,7 @@
 //! Rows take a bounded amount of memory: what does not fit goes through sorted runs on a disk.
 
 mod fingerprint;
+mod nulls;
 mod partition;
 mod run;
 mod runs;

@@ -30,9 +30,10 @@ pub(super) fn file_of(folder: &str, day: i64) -> String {
     format!("{}/day={date}/rows.parquet", folder.trim_end_matches('/'))
 }
 
-/// Whether a day is there with this fingerprint. What cannot be read is not there.
-pub(super) fn is_done(storage: &dyn Storage, file: &str, fingerprint: &str) -> bool {
-    ParquetTable::open(storage, file).is_ok_and(|table| table.note(NOTE).is_some_and(|note| note == fingerprint))
+/// The table of a day, if it is there with this fingerprint. What cannot be read is not there.
+pub(super) fn kept(storage: &dyn Storage, file: &str, fingerprint: &str) -> Option<ParquetTable> {
+    let table = ParquetTable::open(storage, file).ok()?;
+    (table.note(NOTE) == Some(fingerprint)).then_some(table)
 }
 
 /// How a table of a view's rows is written.

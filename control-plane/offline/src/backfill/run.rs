@@ -8,7 +8,8 @@ use std::thread;
 use hanok_features::FeatureView;
 
 use super::fingerprint::fingerprint;
-use super::partition::{DAY, Form, RowsWriter, file_of, is_done};
+use super::nulls::Nulls;
+use super::partition::{DAY, Form, RowsWriter, file_of, kept};
 use super::runs::Runs;
 use crate::error::OfflineError;
 use crate::past::{CREATED_TIMESTAMP, EVENT_TIMESTAMP, Origin, PastRows, Seen, Wanted, read_past_in_parts};
@@ -21,7 +22,7 @@ const MOST_DAYS: i64 = 4_000;
 /// What a backfill keeps within.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackfillBounds {
-    /// How often a feature may be null, from 0 to 1.
+    /// How often a feature may be null in the rows of the period, from 0 to 1; days that are there already count too.
     pub maximum_null_rate: Option<f64>,
     /// About how many bytes rows may take in memory; beside them is the largest row group of a source.
     pub memory: usize,
@@ -90,7 +91,8 @@ pub fn backfill(
     }
     let print = fingerprint(storage, view, &origin)?;
     let of = u64::try_from(days.end - days.start).unwrap_or_default();
-    let wanted = undone(storage, folder, days, &print);
+    let maximum = bounds.maximum_null_rate;
+    let Days { wanted, mut nulls } = look_at(storage, view, folder, days, &print, maximum.is_some());
     let mut report = BackfillReport {
         written: 0,
         unchanged: of - wanted.len() as u64,
@@ -100,6 +102,7 @@ pub fn backfill(
         nulls: vec![0; view.features.len()],
     };
     let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else {
+        maximum.map_or(Ok(()), |maximum| nulls.check(view, maximum))?;
         progress(DayDone { done: of, of });
         return Ok(report);
     };
@@ -114,7 +117,8 @@ pub fn backfill(
     report.seen = rest.seen;
     let gathered = runs.finish(rest)?;
     report.nulls.clone_from(&gathered.runs.nulls);
-    check_nulls(view, gathered.runs.rows, &report.nulls, bounds.maximum_null_rate)?;
+    nulls.add(gathered.runs.rows, &report.nulls);
+    maximum.map_or(Ok(()), |maximum| nulls.check(view, maximum))?;
     let form = Form {
         fingerprint: Some(&print),
         has_created: origin.created_time.is_some(),
@@ -138,22 +142,56 @@ pub fn backfill(
     Ok(report)
 }
 
-/// Days that are not there with this fingerprint. Some are looked at side by side: a bucket takes its time for each.
-fn undone(storage: &dyn Storage, folder: &str, days: Range<i64>, print: &str) -> Vec<i64> {
+/// What is known of the days of a period before anything is read.
+#[derive(Default)]
+struct Days {
+    /// Those that are not there with this fingerprint, in order.
+    wanted: Vec<i64>,
+    /// Nulls of the others, where they are asked for.
+    nulls: Nulls,
+}
+
+impl Days {
+    fn look(&mut self, storage: &dyn Storage, view: &FeatureView, folder: &str, day: i64, print: &str, count: bool) {
+        let kept = kept(storage, &file_of(folder, day), print);
+        // A day whose file cannot be counted is made anew.
+        let nulls = kept.and_then(|table| if count { Nulls::kept(&table, view).ok() } else { Some(Nulls::default()) });
+        match nulls {
+            Some(found) => self.nulls.add(found.rows, &found.nulls),
+            None => self.wanted.push(day),
+        }
+    }
+}
+
+/// Looks at the days that are there. Some are looked at side by side: a bucket takes its time for each.
+fn look_at(
+    storage: &dyn Storage,
+    view: &FeatureView,
+    folder: &str,
+    days: Range<i64>,
+    print: &str,
+    count: bool,
+) -> Days {
     const SIDE_BY_SIDE: i64 = 8;
     let every = |first: i64| {
         let step = usize::try_from(SIDE_BY_SIDE).unwrap_or(1);
         let days = (days.start + first..days.end).step_by(step);
-        move || days.filter(|day| !is_done(storage, &file_of(folder, *day), print)).collect::<Vec<_>>()
+        move || {
+            let mut found = Days::default();
+            days.for_each(|day| found.look(storage, view, folder, day, print, count));
+            found
+        }
     };
-    let mut found: Vec<i64> = thread::scope(|scope| {
+    let mut found = Days::default();
+    thread::scope(|scope| {
         let running: Vec<_> = (0..SIDE_BY_SIDE).map(|first| scope.spawn(every(first))).collect();
-        let join = |handle: thread::ScopedJoinHandle<'_, Vec<i64>>| {
-            handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        running.into_iter().flat_map(join).collect()
+        for handle in running {
+            let part = handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            found.wanted.extend(part.wanted);
+            found.nulls.add(part.nulls.rows, &part.nulls.nulls);
+        }
     });
-    found.sort_unstable();
+    found.wanted.sort_unstable();
     found
 }
 
@@ -170,17 +208,4 @@ fn days(period: Period) -> Result<Range<i64>, OfflineError> {
         return Err(OfflineError::LimitReached { what: "days", limit: MOST_DAYS.cast_unsigned() });
     }
     Ok(days)
-}
-
-fn check_nulls(view: &FeatureView, rows: u64, nulls: &[u64], maximum: Option<f64>) -> Result<(), OfflineError> {
-    let Some(maximum) = maximum else { return Ok(()) };
-    for (feature, nulls) in view.features.iter().zip(nulls) {
-        #[allow(clippy::cast_precision_loss, reason = "a rate")]
-        let rate = *nulls as f64 / rows.max(1) as f64;
-        if rate > maximum {
-            let reason = format!("expected at most `{maximum}` of its values to be null, got `{rate:.3}` of `{rows}`");
-            return Err(OfflineError::invalid(format!("feature `{}:{}`", view.name, feature.name), reason));
-        }
-    }
-    Ok(())
 }

@@ -164,7 +164,7 @@ impl Scratch {
         for number in 0..Self::MOST {
             let path = place.join(format!("{view}-{number}"));
             let opened =
-                Self::lock(&path).map_err(|error| OfflineError::unavailable(path.display().to_string(), error))?;
+                Self::lock(&path).map_err(|error| OfflineError::from_storage(&path.display().to_string(), &error))?;
             if let Some(lock) = opened {
                 return Ok(Self { path, _lock: lock });
             }

@@ -13,7 +13,7 @@ use crate::history::{History, KeyIndex};
 use crate::parquet_file::{ParquetWriter, feature_field, gathered};
 use crate::past::{Origin, Seen, Wanted, has_ending, key_type, read_past};
 use crate::period::Period;
-use crate::storage::Storage;
+use crate::storage::{Storage, is_object};
 use crate::table::{Column, NO_ROW, Physical};
 
 /// What a join did.
@@ -85,6 +85,7 @@ pub fn join(
         known.then(|| has_ending(file, "csv")).ok_or_else(wrong)
     };
     let (entities_csv, out_csv) = (form(entities, "entities")?, form(out, "out")?);
+    check_out(storage, plan, entities, out)?;
     let table = Entities::open(storage, entities, entities_csv)?;
     if let Some(asked) = plan.asked.iter().find(|asked| table.columns().contains(&asked.column.as_str())) {
         let reason =
@@ -124,6 +125,27 @@ pub fn join(
     }
     let views = answers.into_iter().map(|answer| answer.report).collect();
     Ok(JoinReport { rows: times.len() as u64, views, features })
+}
+
+/// Refuses a place for the answer where none can be, or where what is joined lies.
+fn check_out(storage: &dyn Storage, plan: &JoinPlan, entities: &str, out: &str) -> Result<(), OfflineError> {
+    storage.check_place(out)?;
+    let taken = |what: &str| {
+        let reason = format!("expected another file than {what}, `{out}` would take its place; give another name");
+        OfflineError::invalid("out", reason)
+    };
+    if storage.are_same(entities, out) {
+        return Err(taken("that of the entities"));
+    }
+    for view in &plan.views {
+        let path = Origin::of(&view.view)?.path;
+        // Where it is not there reading it will say so. An object is not looked for in a bucket, it has one name.
+        let files = if is_object(&path) { vec![path] } else { storage.list(&path).unwrap_or_default() };
+        if files.iter().any(|file| storage.are_same(file, out)) {
+            return Err(taken(&format!("those of view `{}`", view.view.name)));
+        }
+    }
+    Ok(())
 }
 
 fn of_entities(

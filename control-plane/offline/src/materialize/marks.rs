@@ -1,4 +1,7 @@
-//! Until when each view was materialised: one small file a view, replaced whole.
+//! What is remembered beside the declarations of how far each view was materialised: one small file a view, replaced whole.
+//!
+//! Not what the next run goes by: that is the mark in the store itself, which goes with its rows. By the note it is known that
+//! a store had a mark, and has lost it.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -10,10 +13,10 @@ use crate::error::OfflineError;
 use crate::period::{instant_text, nanos_of_instant};
 use crate::storage::{RandomRead, Storage};
 
-/// Where marks stand, from the folder of the declarations.
+/// Where notes stand, from the folder of the declarations.
 const FOLDER: &str = ".hanok/materialized";
 
-/// Marks of views.
+/// Notes of views.
 #[derive(Clone, Debug)]
 pub struct Marks {
     storage: Arc<dyn Storage>,
@@ -31,10 +34,11 @@ impl Marks {
         format!("{FOLDER}/{}.{}.json", view.name, view.store)
     }
 
-    /// Until when a view was materialised into its store, in nanoseconds since the epoch; none where it never was.
+    /// Until when a view was materialised from here into its store, in nanoseconds since the epoch; none where it never was.
     ///
     /// # Errors
-    /// `Damaged` for a mark that cannot be read: to go on as if there were none could leave out rows.
+    /// `Damaged` for a note that is none, and what the disk says. Whoever goes on as if there were none cannot tell what was
+    /// lost, but leaves out nothing.
     pub fn until(&self, view: &FeatureView) -> Result<Option<i64>, OfflineError> {
         let name = Self::name(view);
         let file: Arc<dyn RandomRead> = match self.storage.open(&name) {
@@ -46,8 +50,7 @@ impl Marks {
         let bytes = file.read(0, length).map_err(|error| OfflineError::from_storage(&name, &error))?;
         let json: Option<Json> = serde_json::from_slice(&bytes).ok();
         let until = json.as_ref().and_then(|json| json["until"].as_str()).and_then(nanos_of_instant);
-        let damaged =
-            || OfflineError::damaged(&name, "expected `until` with an instant; give `--from` to write it anew");
+        let damaged = || OfflineError::damaged(&name, "expected `until` with an instant; the next run writes it anew");
         until.map(Some).ok_or_else(damaged)
     }
 

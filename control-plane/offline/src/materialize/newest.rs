@@ -38,6 +38,12 @@ impl NewestRows {
         self.chosen.len()
     }
 
+    /// Event time of the newest row that was read, in nanoseconds since the epoch.
+    #[must_use]
+    pub fn newest(&self) -> Option<i64> {
+        self.past.times.iter().max().copied()
+    }
+
     /// Whether there are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -101,6 +101,11 @@ impl ParquetTable {
         known.min_opt().copied().zip(known.max_opt().copied())
     }
 
+    /// How many cells of a leaf in a row group are null, where the file tells it; of lists also the empty ones.
+    pub(crate) fn nulls(&self, group: usize, leaf: usize) -> Option<u64> {
+        self.group(group)?.column(leaf).statistics()?.null_count_opt()
+    }
+
     /// Reads a leaf of a row group.
     pub(crate) fn read(&self, group: usize, leaf: usize) -> Result<Leaf, OfflineError> {
         let damaged = |error: ParquetError| fault(&self.name, &error);

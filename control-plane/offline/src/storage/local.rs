@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -106,27 +106,27 @@ impl Storage for LocalStorage {
 
     fn open(&self, name: &str) -> Result<Arc<dyn RandomRead>, OfflineError> {
         let path = self.folder.join(name);
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                OfflineError::NotFound { what: "file", name: format!("`{}` does not exist", path.display()) }
+            }
+            _ => OfflineError::unavailable(path.display().to_string(), error),
+        };
         // A pipe would be waited for: what a path is is asked before it is opened.
-        let opened = fs::metadata(&path).and_then(|known| {
-            if !known.is_file() {
-                return Err(io::Error::other("expected a file"));
-            }
-            let file = File::open(&path)?;
-            let known = file.metadata()?;
-            Ok((file, known))
-        });
-        match opened {
-            Ok((file, known)) => Ok(Arc::new(LocalFile { file, length: known.len(), version: version(&known) })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(OfflineError::NotFound { what: "file", name: format!("`{}` does not exist", path.display()) })
-            }
-            Err(error) => Err(OfflineError::unavailable(path.display().to_string(), error)),
+        let known = fs::metadata(&path).map_err(failed)?;
+        if !known.is_file() {
+            let reason =
+                format!("expected a regular file, got {}; tables are read from any place in them", kind(&known));
+            return Err(OfflineError::invalid(format!("`{}`", path.display()), reason));
         }
+        let file = File::open(&path).map_err(failed)?;
+        let known = file.metadata().map_err(failed)?;
+        Ok(Arc::new(LocalFile { file, length: known.len(), version: version(&known) }))
     }
 
     fn create(&self, name: &str) -> Result<Box<dyn NewFile>, OfflineError> {
         let path = self.folder.join(name);
-        let unavailable = |error: io::Error| OfflineError::unavailable(path.display().to_string(), error);
+        let unavailable = |error: io::Error| OfflineError::from_storage(&path.display().to_string(), &error);
         let no_name = || unavailable(io::Error::other("expected the name of a file"));
         let file_name = path.file_name().ok_or_else(no_name)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -140,12 +140,47 @@ impl Storage for LocalStorage {
         Ok(Box::new(LocalNewFile { writer, hidden: Some(hidden), path: path.clone(), folder: folder.to_owned() }))
     }
 
+    fn check_place(&self, name: &str) -> Result<(), OfflineError> {
+        let path = self.folder.join(name);
+        let place = || format!("`{}`", path.display());
+        match fs::metadata(&path) {
+            Ok(known) if !known.is_file() => {
+                let reason = format!("expected a place for a file, got {}; give another name", kind(&known));
+                return Err(OfflineError::invalid(place(), reason));
+            }
+            _ => {}
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if path.file_name().is_none() || !folder.is_dir() {
+            let name = format!("`{}` does not exist; make it, or give another place", folder.display());
+            return Err(OfflineError::NotFound { what: "folder", name });
+        }
+        Ok(())
+    }
+
+    fn are_same(&self, one: &str, other: &str) -> bool {
+        let identity = |name: &str| fs::metadata(self.folder.join(name)).ok().map(|known| (known.dev(), known.ino()));
+        identity(one).is_some_and(|found| identity(other) == Some(found))
+    }
+
     fn remove(&self, name: &str) -> Result<bool, OfflineError> {
         match fs::remove_file(self.folder.join(name)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(OfflineError::unavailable(name, error)),
         }
+    }
+}
+
+/// What stands at a path, in words.
+fn kind(known: &fs::Metadata) -> &'static str {
+    let found = known.file_type();
+    match () {
+        () if found.is_dir() => "a folder",
+        () if found.is_fifo() => "a pipe",
+        () if found.is_socket() => "a socket",
+        () if found.is_file() => "a file",
+        () => "a device",
     }
 }
 
@@ -289,5 +324,43 @@ mod tests {
         let file = storage.open("deep/x.csv").unwrap();
         assert_eq!(&file.read(1, 4).unwrap()[..], b"hole");
         assert!(file.read(1, usize::MAX).is_err());
+    }
+
+    #[test]
+    fn one_file_is_known_by_all_its_names() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("x.csv"), "x").unwrap();
+        fs::write(folder.path().join("y.csv"), "x").unwrap();
+        fs::hard_link(folder.path().join("x.csv"), folder.path().join("hard.csv")).unwrap();
+        std::os::unix::fs::symlink("x.csv", folder.path().join("soft.csv")).unwrap();
+        std::os::unix::fs::symlink(".", folder.path().join("here")).unwrap();
+        let storage = LocalStorage::new(folder.path());
+        let whole = folder.path().join("x.csv").display().to_string();
+        for same in ["x.csv", "./x.csv", "hard.csv", "soft.csv", "here/x.csv", whole.as_str()] {
+            assert!(storage.are_same("x.csv", same) && storage.are_same(same, "x.csv"), "{same}");
+        }
+        for other in ["y.csv", "z.csv", "", "."] {
+            assert!(!storage.are_same("x.csv", other), "{other}");
+        }
+        assert!(!storage.are_same("z.csv", "z.csv"), "what is not there is no file");
+    }
+
+    #[test]
+    fn what_is_no_file_and_no_place_for_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("below")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+        let storage = LocalStorage::new(folder.path());
+        for (name, told) in [("below", "got a folder"), ("socket", "got a socket")] {
+            assert!(storage.open(name).is_err_and(|error| error.to_string().contains(told)), "{name}");
+            assert!(storage.check_place(name).is_err_and(|error| error.to_string().contains(told)), "{name}");
+        }
+        assert!(storage.open("/dev/null").is_err_and(|error| error.to_string().contains("got a device")));
+        assert!(
+            storage.check_place("away/x.csv").is_err_and(|error| error.to_string().contains("does not exist; make it"))
+        );
+        storage.check_place("x.csv").unwrap();
+        storage.check_place("below/x.csv").unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing was made");
     }
 }

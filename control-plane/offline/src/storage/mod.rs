@@ -21,7 +21,7 @@ pub use local::LocalStorage;
 pub use objects::ObjectStorage;
 pub use places::Places;
 
-pub(crate) use objects::code_of;
+pub(crate) use objects::{code_of, is_object};
 pub(crate) use stream::FileStream;
 
 /// A place for tables.
@@ -43,6 +43,16 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Unavailable`.
     fn create(&self, name: &str) -> Result<Box<dyn NewFile>, OfflineError>;
+
+    /// Refuses a place for a file that somebody asked for: a folder, a name in a folder that is not there. (Where this crate
+    /// chooses the place, [`Self::create`] makes its folders.)
+    ///
+    /// # Errors
+    /// `InvalidArgument`, `NotFound`.
+    fn check_place(&self, name: &str) -> Result<(), OfflineError>;
+
+    /// Whether two names are those of one file that is there, also by links and other spellings.
+    fn are_same(&self, one: &str, other: &str) -> bool;
 
     /// Removes a file; false where there is none.
     ///

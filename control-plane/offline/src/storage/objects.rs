@@ -59,9 +59,7 @@ impl ObjectStorage {
 
     /// The bucket of a path, and the key in it.
     fn bucket<'p>(&self, path: &'p str) -> Result<(OpenBucket, &'p str), OfflineError> {
-        let at = path.find("://").map_or(0, |at| at + 3);
-        let end = path[at..].find('/').map_or(path.len(), |end| at + end);
-        let (bucket, key) = (&path[..end], path[end..].trim_start_matches('/'));
+        let (bucket, key) = bucket_and_key(path);
         let fault = |error: SourceError| OfflineError::stored(path, error);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = buckets.get(bucket) {
@@ -98,6 +96,13 @@ impl ObjectStorage {
     fn forget(&self, name: &str) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
+}
+
+/// A bucket with its scheme, and the key in it: slashes between them are no part of either.
+fn bucket_and_key(path: &str) -> (&str, &str) {
+    let at = path.find("://").map_or(0, |at| at + 3);
+    let end = path[at..].find('/').map_or(path.len(), |end| at + end);
+    (&path[..end], path[end..].trim_start_matches('/'))
 }
 
 /// What of a path is before its first pattern, as a folder.
@@ -156,10 +161,8 @@ impl Storage for ObjectStorage {
     }
 
     fn create(&self, name: &str) -> Result<Box<dyn NewFile>, OfflineError> {
+        self.check_place(name)?;
         let (bucket, key) = self.bucket(name)?;
-        if key.is_empty() || key.ends_with('/') {
-            return Err(OfflineError::invalid(format!("`{name}`"), "expected the name of a file, got a folder"));
-        }
         let upload = bucket.upload(key).map_err(|error| OfflineError::stored(name, error))?;
         self.forget(name);
         Ok(Box::new(NewObject {
@@ -168,6 +171,18 @@ impl Storage for ObjectStorage {
             buffer: BytesMut::new(),
             runtime: self.runtime.clone(),
         }))
+    }
+
+    fn check_place(&self, name: &str) -> Result<(), OfflineError> {
+        let (_, key) = self.bucket(name)?;
+        if key.is_empty() || key.ends_with('/') {
+            return Err(OfflineError::invalid(format!("`{name}`"), "expected the name of a file, got a folder"));
+        }
+        Ok(())
+    }
+
+    fn are_same(&self, one: &str, other: &str) -> bool {
+        bucket_and_key(one) == bucket_and_key(other)
     }
 
     fn remove(&self, name: &str) -> Result<bool, OfflineError> {
@@ -299,7 +314,16 @@ pub(crate) const fn code_of(code: SourceErrorCode) -> crate::OfflineErrorCode {
 
 #[cfg(test)]
 mod tests {
-    use super::{folder_before_pattern, is_object};
+    use super::{bucket_and_key, folder_before_pattern, is_object};
+
+    #[test]
+    fn buckets_and_keys() {
+        for (path, bucket, key) in
+            [("s3://b/a/x.csv", "s3://b", "a/x.csv"), ("s3://b//x", "s3://b", "x"), ("gs://b", "gs://b", "")]
+        {
+            assert_eq!(bucket_and_key(path), (bucket, key));
+        }
+    }
 
     #[test]
     fn folders_before_patterns() {

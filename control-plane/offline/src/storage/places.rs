@@ -44,6 +44,14 @@ impl Storage for Places {
         self.of(name).create(name)
     }
 
+    fn check_place(&self, name: &str) -> Result<(), OfflineError> {
+        self.of(name).check_place(name)
+    }
+
+    fn are_same(&self, one: &str, other: &str) -> bool {
+        is_object(one) == is_object(other) && self.of(one).are_same(one, other)
+    }
+
     fn remove(&self, name: &str) -> Result<bool, OfflineError> {
         self.of(name).remove(name)
     }

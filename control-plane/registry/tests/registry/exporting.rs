@@ -48,6 +48,9 @@ fn a_damaged_file_is_not_laid_out() {
     let repository = bench.folder.path().join("models");
     let error = bench.registry.export(&meant("m"), &repository, None, at(2)).unwrap_err();
     assert!(error.to_string().starts_with("`model.onnx` is not what was promised"), "{error}");
+    assert!(!repository.exists(), "it made the folder, and takes it away again");
+    fs::create_dir(&repository).unwrap();
+    bench.registry.export(&meant("m"), &repository, None, at(2)).unwrap_err();
     assert_eq!(fs::read_dir(&repository).unwrap().count(), 0);
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::SourceError;
+use crate::{SourceError, SourceErrorCode};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -20,11 +20,12 @@ impl Retry {
     }
 
     /// Pause before the next try; `None` when there is none. `progressed`: whether the failed try brought new bytes that
-    /// the next one can build upon.
+    /// the next one can build upon. What came too slowly is no progress, or it would never end.
     pub(super) fn after(&mut self, error: &SourceError, progressed: bool) -> Option<Duration> {
         if !error.is_transient() {
             return None;
         }
+        let progressed = progressed && error.code() != SourceErrorCode::TooSlow;
         self.fruitless = if progressed { 0 } else { self.fruitless + 1 };
         if self.fruitless > self.most {
             return None;
@@ -39,7 +40,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
     use super::*;
-    use crate::SourceErrorCode;
 
     #[test]
     fn only_fruitless_tries_count() {
@@ -51,6 +51,10 @@ mod tests {
         assert!(retry.after(&cut, false).is_some());
         assert!(retry.after(&cut, false).is_some());
         assert_eq!(retry.after(&cut, false), None);
+        let slow = SourceError::new(SourceErrorCode::TooSlow, "", "");
+        let mut retry = Retry::new(1);
+        assert!(retry.after(&slow, true).is_some());
+        assert_eq!(retry.after(&slow, true), None);
         let gone = SourceError::new(SourceErrorCode::NotFound, "", "");
         assert_eq!(Retry::new(9).after(&gone, true), None);
     }

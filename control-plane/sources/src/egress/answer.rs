@@ -1,4 +1,4 @@
-//! An answer being read: bounded whole, or piece by piece with bounded silence.
+//! An answer being read: bounded whole, or piece by piece with bounded silence and a least pace.
 
 use std::time::Duration;
 
@@ -7,10 +7,12 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::client::silent;
+use super::pace::Pace;
 use crate::artifact_path::shown;
-use crate::{SourceError, SourceErrorCode};
+use crate::{MinimumRate, SourceError, SourceErrorCode};
 
 /// Head of an answer, and its body as it comes.
 #[derive(Debug)]
@@ -18,11 +20,12 @@ pub(crate) struct Answer {
     host: String,
     response: Response<Incoming>,
     silence: Duration,
+    pace: Pace,
 }
 
 impl Answer {
-    pub(super) const fn new(host: String, response: Response<Incoming>, silence: Duration) -> Self {
-        Self { host, response, silence }
+    pub(super) const fn new(host: String, response: Response<Incoming>, silence: Duration, least: MinimumRate) -> Self {
+        Self { host, response, silence, pace: Pace::new(least) }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -67,14 +70,18 @@ impl Answer {
     /// Next piece of the body; `None` at its end.
     pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, SourceError> {
         loop {
+            let asked = Instant::now();
             let frame = tokio::time::timeout(self.silence, self.response.body_mut().frame())
                 .await
                 .map_err(|_| silent(&self.host, self.silence))?;
             match frame {
                 None => return Ok(None),
                 Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Ok(Some(data));
+                    let data = frame.into_data().ok();
+                    let came = self.pace.came(asked.elapsed(), data.as_ref().map_or(0, Bytes::len));
+                    came.map_err(|rate| self.too_slow(rate))?;
+                    if data.is_some() {
+                        return Ok(data);
                     }
                 }
                 Some(Err(error)) => {
@@ -87,6 +94,16 @@ impl Answer {
                 }
             }
         }
+    }
+
+    fn too_slow(&self, rate: u64) -> SourceError {
+        let MinimumRate { bytes_per_second, over } = self.pace.least();
+        let (host, seconds) = (shown(&self.host), over.as_secs_f32());
+        SourceError::new(
+            SourceErrorCode::TooSlow,
+            format!("`{host}` sent {rate} bytes a second over {seconds} seconds, expected {bytes_per_second} at least"),
+            "repeat the command: what arrived is kept where the server can go on; or allow less with `--minimum-rate`",
+        )
     }
 
     /// The whole body, of at most `most` bytes.

@@ -1,4 +1,4 @@
-//! The HTTP client: HTTP/1.1 with TLS over judged connections, redirects judged, silence bounded.
+//! The HTTP client: HTTP/1.1 with TLS over judged connections, redirects judged, silence and slowness bounded.
 //!
 //! Asks for identity coding only, so that lengths and ranges mean the file's bytes. Keeps no cookies, reads no proxy
 //! variables. Credentials are a header of the request and go to its own origin only.
@@ -20,7 +20,7 @@ use super::answer::Answer;
 use super::connector::GuardedConnector;
 use super::{AddressPolicy, redirect, roots};
 use crate::artifact_path::shown;
-use crate::{SourceError, SourceErrorCode};
+use crate::{MinimumRate, SourceError, SourceErrorCode};
 
 const AGENT: &str = concat!("hanok/", env!("CARGO_PKG_VERSION"));
 
@@ -29,6 +29,7 @@ const AGENT: &str = concat!("hanok/", env!("CARGO_PKG_VERSION"));
 pub(crate) struct WebClient {
     inner: Client<HttpsConnector<GuardedConnector>, Full<Bytes>>,
     silence: Duration,
+    least: MinimumRate,
 }
 
 /// What is asked.
@@ -61,6 +62,7 @@ impl WebClient {
         policy: Arc<AddressPolicy>,
         authorities: Option<&Path>,
         silence: Duration,
+        least: MinimumRate,
     ) -> Result<Self, SourceError> {
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(roots::client_config(authorities)?)
@@ -72,7 +74,7 @@ impl WebClient {
             .pool_idle_timeout(Duration::from_secs(15))
             .pool_max_idle_per_host(8)
             .build(connector);
-        Ok(Self { inner, silence })
+        Ok(Self { inner, silence, least })
     }
 
     /// Sends a GET and follows redirects. `Authorization` stays behind when the origin changes.
@@ -114,7 +116,7 @@ impl WebClient {
         // Connecting, encrypting and the head of the answer: each of them may be as slow as anything after.
         let patience = self.silence.saturating_mul(2);
         match tokio::time::timeout(patience, sending).await {
-            Ok(Ok(response)) => Ok(Answer::new(host, response, self.silence)),
+            Ok(Ok(response)) => Ok(Answer::new(host, response, self.silence, self.least)),
             Ok(Err(error)) => Err(reason(&host, &error)),
             Err(_) => Err(silent(&host, patience)),
         }

@@ -9,6 +9,7 @@ mod address_policy;
 mod answer;
 mod client;
 mod connector;
+mod pace;
 mod redirect;
 mod roots;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use hanok_sources::{Contents, SourceErrorCode, Sources};
 
 use crate::cutting_proxy::CuttingProxy;
-use crate::object_storage::{Program, moto, objects, put, sources_with};
+use crate::object_storage::{Program, moto, moto_with_signatures, objects, put, sources_with};
 use crate::web_server::{Reply, WebServer, answer, model_bytes};
 use crate::{assert_invisible, pull, reference};
 
@@ -61,6 +61,22 @@ async fn motos_s3_is_read_and_continued() {
     let error = sources.fetch(&resolved, &folder.path().join("changed"), None).await.unwrap_err();
     assert_eq!(error.code(), SourceErrorCode::SourceChanged, "{error:?}");
     assert_invisible(&folder.path().join("changed"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn motos_s3_is_read_with_signatures_that_it_checks() {
+    let Some((moto, key, secret)) = moto_with_signatures() else { return };
+    let (endpoint, region) = (moto.url(), ("AWS_REGION", "us-east-1"));
+    let with = |key: &str, secret: &str| {
+        let variables = [("AWS_ACCESS_KEY_ID", key), ("AWS_SECRET_ACCESS_KEY", secret), region];
+        sources_with(&[variables.as_slice(), &[("AWS_ENDPOINT_URL_S3", endpoint.as_str())]].concat())
+    };
+    a_folder_is_fetched(&with(&key, &secret), "s3").await;
+    for (key, secret) in [(key.as_str(), "wr0ng"), ("AKIANOBODY0000000000", secret.as_str())] {
+        let error = with(key, secret).resolve(&reference("s3://models/flight")).await.unwrap_err();
+        assert_eq!(error.code(), SourceErrorCode::CredentialsRefused, "{error:?}");
+        assert!(!format!("{error:?}").contains(secret));
+    }
 }
 
 /// Versity's gateway checks every signature, and serves a folder.

@@ -1,5 +1,5 @@
-//! Servers of object storage: Moto's implementation of S3 (a test double, which checks no signature), Versity's S3 gateway
-//! over a folder, Azurite and fake-gcs-server, each where it is installed.
+//! Servers of object storage: Moto's implementation of S3 (a test double, which checks signatures when it is told to), Versity's
+//! S3 gateway over a folder, Azurite and fake-gcs-server, each where it is installed.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
@@ -45,6 +45,32 @@ pub(crate) fn moto() -> Option<PythonServer> {
         put(server.address, &format!("/models/{}", encoded(&name)), &bytes);
     }
     Some(server)
+}
+
+/// The same, which checks every signature from here on; with the key and the secret of one who may do everything.
+pub(crate) fn moto_with_signatures() -> Option<(PythonServer, String, String)> {
+    let moto = moto()?;
+    let scope = "authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0";
+    let ask = |form: &str| {
+        let headers = [scope, "content-type: application/x-www-form-urlencoded"];
+        let (status, answer) = request(moto.address, "POST", "/", &headers, form.as_bytes()).unwrap();
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        assert_eq!(status, 200, "{form}: {text}");
+        text
+    };
+    ask("Action=CreateUser&UserName=hanok&Version=2010-05-08");
+    let policy = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#;
+    let policy: String = policy.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    ask(&format!("Action=PutUserPolicy&UserName=hanok&PolicyName=all&PolicyDocument={policy}&Version=2010-05-08"));
+    let key = ask("Action=CreateAccessKey&UserName=hanok&Version=2010-05-08");
+    let found = |name: &str| {
+        let (_, behind) = key.split_once(&format!("<{name}>")).unwrap();
+        behind.split('<').next().unwrap().to_owned()
+    };
+    let (id, secret) = (found("AccessKeyId"), found("SecretAccessKey"));
+    let (status, _) = request(moto.address, "POST", "/moto-api/reset-auth", &[scope], b"0").unwrap();
+    assert_eq!(status, 200);
+    Some((moto, id, secret))
 }
 
 pub(crate) fn put(address: SocketAddr, path: &str, body: &[u8]) {

@@ -1,10 +1,12 @@
 //! Servers that lie, wander, stall or point inward: a typed error each, and nothing visible.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use hanok_sources::{Limits, Sha256Digest, SourceError, SourceErrorCode, SourceSettings, Sources};
+use hanok_sources::{Limits, MinimumRate, Sha256Digest, SourceError, SourceErrorCode, SourceSettings, Sources};
 
-use crate::web_server::{Head, Reply, WebServer, answer, cut, ranged};
+use crate::web_server::{Head, Reply, WebServer, answer, cut, model_bytes, ranged};
 use crate::{assert_invisible, pull, settings, sources};
 
 /// The error of pulling `/model.onnx` from a server that answers by `reply`.
@@ -143,6 +145,35 @@ async fn silence_ends() {
     .await;
     assert_eq!(midway.code(), SourceErrorCode::TimedOut);
     assert!(midway.is_transient());
+}
+
+#[tokio::test]
+async fn what_comes_byte_by_byte_ends_and_is_gone_on_with() {
+    let patient = settings(&["127.0.0.1"]);
+    let rate = MinimumRate { bytes_per_second: 1000, over: Duration::from_millis(500) };
+    let limits = Limits { rate, retries: 1, ..patient.limits };
+    let sources = Sources::new(SourceSettings { limits, ..patient }).unwrap();
+    let body = model_bytes(100_000);
+    let (served, slow) = (body.clone(), Arc::new(AtomicBool::new(true)));
+    let is_slow = Arc::clone(&slow);
+    let server = WebServer::start("127.0.0.1", move |head, _| {
+        let whole = ranged(head, &served, "\"x\"");
+        if is_slow.load(Relaxed) { Reply::DripBody(whole) } else { Reply::Bytes(whole) }
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let destination = folder.path().join("model");
+    let error = pull(&sources, &server.url("/model.onnx"), &destination).await.unwrap_err();
+    assert_eq!(error.code(), SourceErrorCode::TooSlow, "{error}");
+    assert!(error.to_string().contains("bytes a second over 0.5 seconds, expected 1000 at least"), "{error}");
+    assert!(destination.symlink_metadata().is_err());
+    let asked = server.seen().len();
+    assert!(asked >= 2, "a server that is slow once is asked again");
+    slow.store(false, Relaxed);
+    pull(&sources, &server.url("/model.onnx"), &destination).await.unwrap();
+    assert_eq!(std::fs::read(destination.join("model.onnx")).unwrap(), body);
+    let starts: Vec<_> = server.seen()[asked..].iter().filter_map(Head::range_start).collect();
+    assert!(starts.iter().any(|start| *start > 0), "it goes on where it ended: {starts:?}");
 }
 
 #[tokio::test]

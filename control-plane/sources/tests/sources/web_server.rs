@@ -37,6 +37,8 @@ pub(crate) enum Reply {
     Stall(Vec<u8>),
     /// Sends these bytes one by one, never silent for long.
     Drip(Vec<u8>),
+    /// Sends the head of these bytes at once, and the rest one by one.
+    DripBody(Vec<u8>),
 }
 
 pub(crate) struct WebServer {
@@ -135,10 +137,15 @@ async fn serve(
         log.len() - 1
     };
     let reply = answer(&head, before);
-    let (Reply::Bytes(bytes) | Reply::Stall(bytes) | Reply::Drip(bytes)) = &reply;
-    let drips = matches!(reply, Reply::Drip(_));
-    for piece in bytes.chunks(if drips { 1 } else { 64 << 10 }) {
-        if drips {
+    let (Reply::Bytes(bytes) | Reply::Stall(bytes) | Reply::Drip(bytes) | Reply::DripBody(bytes)) = &reply;
+    let drips_from = match reply {
+        Reply::Bytes(_) | Reply::Stall(_) => bytes.len(),
+        Reply::Drip(_) => 0,
+        Reply::DripBody(_) => bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4,
+    };
+    let (at_once, dripped) = bytes.split_at(drips_from);
+    for piece in at_once.chunks(64 << 10).chain(dripped.chunks(1)) {
+        if piece.len() == 1 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         if stream.write_all(piece).await.is_err() {
@@ -148,7 +155,7 @@ async fn serve(
     }
     // TLS would call a missing farewell an attack, which is not what a test means to show.
     stream.flush().await.ok();
-    if matches!(reply, Reply::Bytes(_) | Reply::Drip(_)) {
+    if matches!(reply, Reply::Bytes(_) | Reply::Drip(_) | Reply::DripBody(_)) {
         stream.shutdown().await.ok();
     }
     if let Reply::Stall(_) = reply {

@@ -17,8 +17,10 @@ use rusqlite::{
     Connection, ErrorCode as SqliteCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
 };
 
+use super::super::StoreMark;
 use super::super::file_identity::{FileIdentity, content_mark};
 use super::layout::{Layout, Layouts, from_text, to_text};
+use super::marks;
 use super::table::KeyedRow;
 use crate::declared::FeatureView;
 use crate::entity_key::{KeyLayout, KeyParts};
@@ -64,7 +66,7 @@ pub(super) struct Database {
     file: FileIdentity,
     writable: bool,
     /// Of a file that is read as one that nobody changes: what it and its log were when it was opened.
-    unchanged: Option<Marks>,
+    unchanged: Option<Contents>,
     views: Vec<OpenView>,
     /// The last number that was read.
     seen: i64,
@@ -88,7 +90,7 @@ impl Database {
         let connection = match connect() {
             // Nothing can be made beside the file: it is read as one that stays as it is, and again when it does not.
             Err(error) if needs_files_beside(&error) => {
-                unchanged = Some(marks(path));
+                unchanged = Some(contents(path));
                 if has_log(path) { copied(path).map_err(|_| error) } else { connect_unchanging(path) }
             }
             connection => connection,
@@ -108,6 +110,7 @@ impl Database {
     pub(super) fn open_to_write(path: &Path, views: &[Arc<FeatureView>]) -> Result<Self, FeatureError> {
         let opened = |error: rusqlite::Error| failed(OPEN, &error);
         let unmade = |error: &dyn std::fmt::Display| FeatureError::unavailable(OPEN, error);
+        FileIdentity::at(path).map_err(|error| unmade(&error))?;
         // Made first, so that it is known which file is opened.
         File::options().append(true).create(true).open(path).map_err(|error| match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => FeatureError::Full(OPEN, error.to_string().into()),
@@ -150,7 +153,7 @@ impl Database {
     /// Whether the open file is still the one at its path, and readable by this connection.
     pub(super) fn is_in_place(&self) -> bool {
         FileIdentity::at(&self.path).is_ok_and(|found| found == Some(self.file))
-            && self.unchanged.is_none_or(|unchanged| unchanged == marks(&self.path))
+            && self.unchanged.is_none_or(|unchanged| unchanged == contents(&self.path))
     }
 
     /// Goes on where another connection to the same file has read to; false where that has another file.
@@ -232,6 +235,33 @@ impl Database {
         self.seen = seen;
         Ok((counts, changed))
     }
+
+    /// How far a view was materialised; none where the file has no name for it yet.
+    pub(super) fn mark(&self, view: &str) -> Result<Option<StoreMark>, FeatureError> {
+        marks::read(&self.connection, view).map_err(|error| failed(READ, &error))
+    }
+
+    /// The same, after the file has a name for it. Durable when it returns.
+    pub(super) fn named_mark(&mut self, view: &str, fresh: &str) -> Result<StoreMark, FeatureError> {
+        let mark = self.in_transaction(|transaction| {
+            marks::name(transaction, view, fresh)?;
+            marks::read(transaction, view)
+        })?;
+        mark.ok_or_else(|| FeatureError::internal(READ, "the mark of a view is gone in its own transaction"))
+    }
+
+    /// Notes how far; false where the file has another name. Durable when it returns.
+    pub(super) fn set_mark(&mut self, view: &str, store: &str, until: i64) -> Result<bool, FeatureError> {
+        self.in_transaction(|transaction| marks::set(transaction, view, store, until))
+    }
+
+    fn in_transaction<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, FeatureError> {
+        let write = |error: rusqlite::Error| failed(WRITE, &error);
+        let transaction = begin(&mut self.connection)?;
+        let done = work(&transaction).map_err(write)?;
+        transaction.commit().map_err(write)?;
+        Ok(done)
+    }
 }
 
 const READ_ONLY: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
@@ -276,9 +306,9 @@ fn is_full(error: &rusqlite::Error) -> bool {
 }
 
 /// When the file and its log were changed last, and how long they are.
-type Marks = [Option<(SystemTime, u64)>; 2];
+type Contents = [Option<(SystemTime, u64)>; 2];
 
-fn marks(path: &Path) -> Marks {
+fn contents(path: &Path) -> Contents {
     let mut log = path.to_owned().into_os_string();
     log.push("-wal");
     // A log without content is none: whoever opens the file may make and remove one.
@@ -287,7 +317,7 @@ fn marks(path: &Path) -> Marks {
 
 /// Whether there is a log beside the file, with rows that are not in it yet.
 fn has_log(path: &Path) -> bool {
-    let [_, log] = marks(path);
+    let [_, log] = contents(path);
     log.is_some()
 }
 
@@ -296,7 +326,7 @@ fn copied(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let mut connection = Connection::open_in_memory_with_flags(flags | OpenFlags::SQLITE_OPEN_CREATE)?;
     connection.busy_timeout(BUSY)?;
-    // The file is left as it is, or its marks would not tell when others change it.
+    // The file is left as it is, or what it was would not tell when others change it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
     connection.execute("ATTACH ?1 AS file", [format!("{}?mode=rw", address(path))])?;

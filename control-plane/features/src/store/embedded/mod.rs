@@ -8,6 +8,7 @@
 
 mod database;
 mod layout;
+mod marks;
 mod table;
 mod writer;
 
@@ -20,9 +21,9 @@ use tokio::sync::oneshot;
 
 use database::NewRow;
 use table::Table;
-use writer::{Job, Writer};
+use writer::{Job, Write, Writer};
 
-use super::{MemoryTable, OnlineStore, ReadFuture, StoreRead};
+use super::{MemoryTable, OnlineStore, ReadFuture, StoreMark, StoreRead};
 use crate::columns::Columns;
 use crate::declared::FeatureView;
 use crate::error::FeatureError;
@@ -108,11 +109,46 @@ impl EmbeddedStore {
     pub async fn write(&self, view: &str, rows: &[WriteRow]) -> Result<usize, FeatureError> {
         let place = self.place(view)?;
         let rows = encode(self.inner.tables.get(place).map(Table::view), rows)?;
+        self.ask(|answer| Job::Write(Write { place, rows, answer })).await
+    }
+
+    /// How far a view was materialised into this file; none where there is no file, or it has no name for the view yet.
+    ///
+    /// # Errors
+    /// `NotFound` for a view that is not open, `Unavailable` and `Internal` when the file cannot be read.
+    pub async fn mark(&self, view: &str) -> Result<Option<StoreMark>, FeatureError> {
+        let view = self.place(view).map(|_| view.to_owned())?;
+        self.ask(|answer| Job::Mark { view, answer }).await
+    }
+
+    /// The same, after the file is made where there is none, and is called `fresh` for the view where it has no name yet. On
+    /// the disk when it returns.
+    ///
+    /// # Errors
+    /// `NotFound` for a view that is not open, otherwise as for a write.
+    pub async fn named_mark(&self, view: &str, fresh: &str) -> Result<StoreMark, FeatureError> {
+        let (view, fresh) = (self.place(view).map(|_| view.to_owned())?, fresh.to_owned());
+        self.ask(|answer| Job::NamedMark { view, fresh, answer }).await
+    }
+
+    /// Notes how far, if the file is still the one that is called `store` for the view. On the disk when it returns.
+    ///
+    /// # Errors
+    /// `NotFound` for a view that is not open, `Unavailable` when another file stands in its place, otherwise as for a write.
+    pub async fn set_mark(&self, view: &str, store: &str, until: i64) -> Result<(), FeatureError> {
+        let (view, store) = (self.place(view).map(|_| view.to_owned())?, store.to_owned());
+        self.ask(|answer| Job::SetMark { view, store, until, answer }).await
+    }
+
+    /// Has the writer's thread do something.
+    async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, FeatureError>>) -> Job,
+    ) -> Result<T, FeatureError> {
         let (answer, answered) = oneshot::channel();
-        let job = Job { place, rows, answer };
         let closed = || FeatureError::unavailable("the feature store is closed", "its writer has ended");
         let jobs = self.inner.jobs.as_ref().ok_or_else(closed)?;
-        jobs.try_send(job).map_err(|error| match error {
+        jobs.try_send(job(answer)).map_err(|error| match error {
             TrySendError::Full(_) => FeatureError::LimitReached { what: "waiting writes", limit: WAITING_WRITES },
             TrySendError::Disconnected(_) => closed(),
         })?;

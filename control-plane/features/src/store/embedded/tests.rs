@@ -10,7 +10,7 @@ use crate::declared::FeatureView;
 use crate::entity_key::KeyValue;
 use crate::error::ErrorCode;
 use crate::store::tests::weather_view as view;
-use crate::store::{OnlineStore, StoreRead, ViewRead};
+use crate::store::{OnlineStore, StoreMark, StoreRead, ViewRead};
 use crate::value::{Value, ValueRef};
 
 fn row(view: &FeatureView, origin: &str, event_micros: i64, values: Vec<Option<Value>>) -> WriteRow {
@@ -286,4 +286,63 @@ fn files_of_others_are_refused() {
     assert_eq!(EmbeddedStore::open(&path, &[view(TWO)]).unwrap_err().code(), ErrorCode::Unsupported);
     let missing = folder.path().join("no/such/folder");
     assert_eq!(EmbeddedStore::open(&missing, &[view(TWO)]).unwrap_err().code(), ErrorCode::Unavailable);
+}
+
+#[tokio::test]
+async fn how_far_it_is_is_known_to_the_file_and_goes_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    let view = view(TWO);
+    let store = EmbeddedStore::open(&path, &[Arc::clone(&view)]).unwrap();
+    let mark = |store: &str, until| Some(StoreMark { store: store.to_owned(), until });
+    assert_eq!(store.mark("weather").await.unwrap(), None);
+    assert!(!path.exists(), "to look makes nothing");
+    assert_eq!(Some(store.named_mark("weather", "one").await.unwrap()), mark("one", None));
+    assert_eq!(Some(store.named_mark("weather", "two").await.unwrap()), mark("one", None));
+    store.set_mark("weather", "one", 5).await.unwrap();
+    assert_eq!(store.mark("weather").await.unwrap(), mark("one", Some(5)), "a view may have no rows yet");
+    store.write("weather", &[row(&view, "JFK", 10, vec![Some(Value::Float32(1.0)), None])]).await.unwrap();
+    store.set_mark("weather", "one", 7).await.unwrap();
+    let again = EmbeddedStore::open(&path, &[Arc::clone(&view)]).unwrap();
+    assert_eq!(again.mark("weather").await.unwrap(), mark("one", Some(7)));
+    drop(again);
+    assert_eq!(store.mark("wether").await.unwrap_err().code(), ErrorCode::NotFound);
+    // Emptied by other tools.
+    rusqlite::Connection::open(&path).unwrap().execute("DELETE FROM rows", []).unwrap();
+    assert_eq!(store.mark("weather").await.unwrap(), mark("one", None));
+    // Another file in its place does not take what was meant for this one.
+    for left in std::fs::read_dir(folder.path()).unwrap() {
+        std::fs::remove_file(left.unwrap().path()).unwrap();
+    }
+    assert_eq!(store.mark("weather").await.unwrap(), None);
+    let error = store.set_mark("weather", "one", 9).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Unavailable, "{error}");
+    assert_eq!(store.mark("weather").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_file_without_marks_gets_them_with_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    let view = view(TWO);
+    let store = EmbeddedStore::open(&path, &[Arc::clone(&view)]).unwrap();
+    store.write("weather", &[row(&view, "JFK", 10, vec![Some(Value::Float32(1.0)), None])]).await.unwrap();
+    assert_eq!(store.mark("weather").await.unwrap(), None);
+    let error = store.set_mark("weather", "one", 9).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Unavailable, "it has no name yet: {error}");
+    store.named_mark("weather", "one").await.unwrap();
+    store.set_mark("weather", "one", 9).await.unwrap();
+    assert_eq!(store.mark("weather").await.unwrap().and_then(|mark| mark.until), Some(9));
+}
+
+#[test]
+fn what_is_no_file_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [pipe.as_path(), folder.path()] {
+        let error = EmbeddedStore::open(path, &[view(TWO)]).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Unavailable, "{error}");
+        assert!(error.operator_detail().unwrap().ends_with("it is no regular file"), "{error:?}");
+    }
 }

@@ -12,7 +12,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::super::StoreMark;
 use super::super::health::StoreHealth;
+use super::super::mark::{REPLACED, RUN_AGAIN};
 use super::database::{Database, NewRow};
 use super::table::{KeyedRow, Table};
 use crate::declared::FeatureView;
@@ -25,8 +27,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Rows that are held twice while they are loaded.
 const ROWS_AT_ONCE: usize = 1 << 16;
 
+/// What is asked of the thread, and where the answer goes.
+pub(super) enum Job {
+    /// Rows of a view.
+    Write(Write),
+    /// How far a view was materialised.
+    Mark { view: String, answer: oneshot::Sender<Result<Option<StoreMark>, FeatureError>> },
+    /// The same, after the file has a name for the view.
+    NamedMark { view: String, fresh: String, answer: oneshot::Sender<Result<StoreMark, FeatureError>> },
+    /// Noting how far.
+    SetMark { view: String, store: String, until: i64, answer: oneshot::Sender<Result<(), FeatureError>> },
+}
+
 /// A write and where its answer goes.
-pub(super) struct Job {
+pub(super) struct Write {
     /// Place of the view among the tables.
     pub(super) place: usize,
     pub(super) rows: Vec<NewRow>,
@@ -60,7 +74,7 @@ impl Writer {
             match jobs.recv_timeout(LOOK_EVERY) {
                 Ok(first) => {
                     let waiting = jobs.try_iter().take(WRITES_PER_TRANSACTION - 1);
-                    self.write(std::iter::once(first).chain(waiting).collect());
+                    self.work(std::iter::once(first).chain(waiting).collect());
                 }
                 // What could not be read is still new at the next look or write.
                 Err(RecvTimeoutError::Timeout) => match self.look() {
@@ -113,9 +127,48 @@ impl Writer {
         self.database.as_mut().ok_or_else(|| FeatureError::internal("the feature store cannot write", "it is not open"))
     }
 
-    fn write(&mut self, jobs: Vec<Job>) {
+    /// Does what waits in its order; writes that stand side by side share a transaction.
+    fn work(&mut self, jobs: Vec<Job>) {
+        let mut writes = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Write(write) => writes.push(write),
+                Job::Mark { view, answer } => {
+                    self.write(std::mem::take(&mut writes));
+                    // Whoever has gone does not wait for an answer.
+                    drop(answer.send(self.mark(&view)));
+                }
+                Job::NamedMark { view, fresh, answer } => {
+                    self.write(std::mem::take(&mut writes));
+                    drop(answer.send(self.writable().and_then(|database| database.named_mark(&view, &fresh))));
+                }
+                Job::SetMark { view, store, until, answer } => {
+                    self.write(std::mem::take(&mut writes));
+                    drop(answer.send(self.set_mark(&view, &store, until)));
+                }
+            }
+        }
+        self.write(writes);
+    }
+
+    fn mark(&mut self, view: &str) -> Result<Option<StoreMark>, FeatureError> {
+        self.look()?;
+        // A file that is gone leaves its rows in memory, but what it said of itself is gone.
+        let database = self.database.as_ref().filter(|database| database.is_in_place());
+        database.map_or(Ok(None), |database| database.mark(view))
+    }
+
+    fn set_mark(&mut self, view: &str, store: &str, until: i64) -> Result<(), FeatureError> {
+        let set = self.writable()?.set_mark(view, store, until)?;
+        set.then_some(()).ok_or_else(|| FeatureError::unavailable(REPLACED, RUN_AGAIN))
+    }
+
+    fn write(&mut self, writes: Vec<Write>) {
+        if writes.is_empty() {
+            return;
+        }
         let (groups, answers): (Vec<_>, Vec<_>) =
-            jobs.into_iter().map(|job| ((job.place, job.rows), job.answer)).unzip();
+            writes.into_iter().map(|write| ((write.place, write.rows), write.answer)).unzip();
         let written = self.writable().and_then(|database| database.write(&groups)).map(|(counts, changed)| {
             apply(&self.tables, changed);
             counts

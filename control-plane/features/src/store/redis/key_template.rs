@@ -54,6 +54,22 @@ impl KeyTemplate {
         })
     }
 
+    /// A key for what is noted of a view, beside those of its rows: the template as it stands, and what is noted behind it.
+    pub(crate) fn beside_rows(&self, noted: &str) -> String {
+        let mut name = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => name.push_str(text),
+                Part::Key(key) => {
+                    name.push('{');
+                    name.push_str(key);
+                    name.push('}');
+                }
+            }
+        }
+        name + noted
+    }
+
     /// Whether more than one join key stands in it, so that something must tell them apart.
     pub(crate) fn has_several_keys(&self) -> bool {
         self.keys().nth(1).is_some()

@@ -7,6 +7,7 @@ mod connection;
 mod feast;
 mod hash;
 mod key_template;
+mod mark;
 mod resp;
 mod write_hash;
 
