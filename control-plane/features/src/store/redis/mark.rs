@@ -46,7 +46,7 @@ impl RedisHashStore {
                 let until = until.and_then(|text| text.parse().ok());
                 Ok(store.map(|store| StoreMark { store: store.to_owned(), until }))
             }
-            other => Err(refused(other)),
+            other => Err(refused(other.as_ref())),
         }
     }
 
@@ -60,7 +60,7 @@ impl RedisHashStore {
         match replies(&answer).next() {
             Some(Reply::Number(1)) => Ok(()),
             Some(Reply::Number(_)) => Err(FeatureError::unavailable(REPLACED, RUN_AGAIN)),
-            other => Err(refused(other)),
+            other => Err(refused(other.as_ref())),
         }
     }
 
@@ -76,7 +76,7 @@ fn command(arguments: &[&str]) -> Vec<u8> {
     command
 }
 
-fn refused(reply: Option<Reply<'_>>) -> FeatureError {
+fn refused(reply: Option<&Reply<'_>>) -> FeatureError {
     match reply {
         Some(Reply::Error(error)) if error.contains("WRONGTYPE") => FeatureError::Unsupported(
             "expected a hash in the place of the mark of materialisations, got a key of another kind".to_owned(),
