@@ -10,31 +10,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use hanok_backend::{ErrorCode, InferenceResponse, SequenceControl, SequenceId, ServingError};
+use hanok_backend::ErrorCode;
 use hanok_scheduler::{ResponseFuture, Submission, UnreadBudget};
 use hanok_telemetry::BatchTrigger;
-use test_model::{FAIL, LOSE, PANIC, Served, output, request, rows, serve};
-
-type Answer = Result<InferenceResponse, ServingError>;
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn wait(submission: Submission) -> Answer {
-    match submission {
-        Submission::Done(answer) => answer,
-        Submission::Pending(future) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-            runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await }).expect("an answer comes")
-        }
-    }
-}
-
-fn pending(submission: Submission) -> ResponseFuture {
-    match submission {
-        Submission::Pending(future) => future,
-        Submission::Done(answer) => panic!("expected a queued request, got {answer:?}"),
-    }
-}
+use test_model::{
+    Answer, FAIL, LOSE, PANIC, PATIENCE, Served, output, pending, request, rows, serve, wait, wait_at_rest,
+};
 
 fn is_ready(future: &mut ResponseFuture) -> bool {
     pin!(future).poll(&mut Context::from_waker(Waker::noop())).is_ready()
@@ -220,14 +201,6 @@ fn a_panic_fails_its_batch_and_replaces_the_instance() {
     assert!(wait(served.scheduler.submit(request(5))).is_ok());
     wait_at_rest(&served);
     assert!(served.scheduler.is_healthy());
-}
-
-fn wait_at_rest(served: &Served) {
-    let end = Instant::now() + PATIENCE;
-    while served.scheduler.in_flight() > 0 {
-        assert!(Instant::now() < end);
-        std::thread::yield_now();
-    }
 }
 
 #[test]
@@ -457,73 +430,4 @@ fn warming_up_reaches_every_instance_and_counts_nothing() {
     let snapshot = served.statistics.snapshot();
     assert_eq!((snapshot.inference_count, snapshot.execution_count), (0, 0));
     assert!(served.scheduler.execute_warmup(request(FAIL)).is_err());
-}
-
-const SEQUENCE: &str = "sequence_batching { max_sequence_idle_microseconds: 60000000
-    control_input [ { name: \"START\" control [ { kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ] } ] },
-                    { name: \"END\" control [ { kind: CONTROL_SEQUENCE_END int32_false_true: [ 0, 1 ] } ] },
-                    { name: \"READY\" control [ { kind: CONTROL_SEQUENCE_READY int32_false_true: [ 0, 1 ] } ] },
-                    { name: \"CORRID\" control [ { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64 } ] } ] }";
-
-fn in_sequence(value: i32, id: u64, start: bool, end: bool) -> hanok_backend::InferenceRequest {
-    let mut request = request(value);
-    request.sequence = Some(Box::new(SequenceControl { id: SequenceId::Number(id), start, end }));
-    request
-}
-
-#[test]
-fn sequences_carry_their_controls() {
-    let served = serve(2, SEQUENCE);
-    served.model.hold();
-    let first = pending(served.scheduler.submit(in_sequence(10, 1, true, false)));
-    served.model.wait_inside(1);
-    let others = [(11, 1, false, true), (20, 2, true, false), (30, 3, true, true)]
-        .map(|(value, id, start, end)| pending(served.scheduler.submit(in_sequence(value, id, start, end))));
-    served.model.release();
-    for future in others.into_iter().chain([first]) {
-        assert!(wait(Submission::Pending(future)).is_ok());
-    }
-    let log = served.model.log();
-    assert_eq!(
-        log.iter().map(|executed| executed.rows.clone()).collect::<Vec<_>>(),
-        [vec![10], vec![11, 20], vec![30]]
-    );
-    let expected: [Vec<u8>; 4] = [
-        [0i32, 1].iter().flat_map(|value| value.to_le_bytes()).collect(),
-        [1i32, 0].iter().flat_map(|value| value.to_le_bytes()).collect(),
-        [1i32, 1].iter().flat_map(|value| value.to_le_bytes()).collect(),
-        [1u64, 2].iter().flat_map(|value| value.to_le_bytes()).collect(),
-    ];
-    assert_eq!(log[1].controls, expected);
-    let error = wait(served.scheduler.submit(in_sequence(1, 1, false, false))).unwrap_err();
-    assert!(error.message().contains("must specify the START flag"));
-    assert!(wait(served.scheduler.submit(in_sequence(21, 2, false, true))).is_ok());
-}
-
-#[test]
-fn a_waiting_sequence_ends_when_the_caller_of_its_start_leaves() {
-    let served = serve(1, SEQUENCE);
-    assert!(wait(served.scheduler.submit(in_sequence(1, 1, true, false))).is_ok());
-    let start = pending(served.scheduler.submit(in_sequence(2, 2, true, false)));
-    let middle = pending(served.scheduler.submit(in_sequence(3, 2, false, false)));
-    drop(start);
-    assert_eq!(served.scheduler.queued(), 0);
-    assert!(wait(Submission::Pending(middle)).is_err());
-    let error = wait(served.scheduler.submit(in_sequence(4, 2, false, false))).unwrap_err();
-    assert!(error.message().contains("must specify the START flag"));
-    // The slot is still the first one's, and comes free when it ends.
-    let next = pending(served.scheduler.submit(in_sequence(5, 3, true, true)));
-    assert!(wait(served.scheduler.submit(in_sequence(6, 1, false, true))).is_ok());
-    assert!(wait(Submission::Pending(next)).is_ok());
-    assert_eq!(served.model.values(), [1, 6, 5]);
-}
-
-#[test]
-fn a_panic_ends_the_sequences_of_its_instance() {
-    let served = serve(2, SEQUENCE);
-    assert!(wait(served.scheduler.submit(in_sequence(1, 1, true, false))).is_ok());
-    assert!(wait(served.scheduler.submit(in_sequence(PANIC, 1, false, false))).is_err());
-    wait_at_rest(&served);
-    assert!(wait(served.scheduler.submit(in_sequence(2, 1, false, false))).is_err());
-    assert!(wait(served.scheduler.submit(in_sequence(3, 1, true, true))).is_ok());
 }

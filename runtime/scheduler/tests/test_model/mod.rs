@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hanok_backend::{
@@ -17,7 +17,7 @@ use hanok_backend::{
     OutputTensor, ServingError,
 };
 use hanok_model_config::{CompletionFacts, ModelConfig, load_config};
-use hanok_scheduler::{ModelScheduler, SchedulerSettings};
+use hanok_scheduler::{ModelScheduler, ResponseFuture, SchedulerSettings, Submission};
 use hanok_telemetry::ModelStatistics;
 use hanok_tensor::{AlignedBuffer, DataType, Shape};
 use parking_lot::{Condvar, Mutex};
@@ -225,4 +225,33 @@ pub fn rows(values: &[i32]) -> InferenceRequest {
 /// The values of a response's output.
 pub fn output(response: &InferenceResponse) -> Vec<i32> {
     read(&response.outputs[0].as_ref().expect("the output was asked for").data)
+}
+
+pub type Answer = Result<InferenceResponse, ServingError>;
+
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub fn wait(submission: Submission) -> Answer {
+    match submission {
+        Submission::Done(answer) => answer,
+        Submission::Pending(future) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await }).expect("an answer comes")
+        }
+    }
+}
+
+pub fn pending(submission: Submission) -> ResponseFuture {
+    match submission {
+        Submission::Pending(future) => future,
+        Submission::Done(answer) => panic!("expected a queued request, got {answer:?}"),
+    }
+}
+
+pub fn wait_at_rest(served: &Served) {
+    let end = Instant::now() + PATIENCE;
+    while served.scheduler.in_flight() > 0 {
+        assert!(Instant::now() < end);
+        std::thread::yield_now();
+    }
 }
