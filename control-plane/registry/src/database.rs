@@ -108,22 +108,23 @@ enum Sharing {
     Nobody,
 }
 
+/// SQLite does not wait where it wants a database alone, to give a new one its log or where there is no room for the log's
+/// index: we do.
 fn connect(path: &Path) -> Result<(Connection, Sharing), RegistryError> {
-    match patiently(path) {
-        // On a full disk there is no room for the index. Then nobody else has it open, or it would be there.
-        Err(error) if error.is_full() => Ok((attempt(path, Sharing::Nobody)?, Sharing::Nobody)),
-        done => Ok((done?, Sharing::Others)),
-    }
-}
-
-/// To make a new database one with a log, SQLite wants it alone and does not wait for that: we do.
-fn patiently(path: &Path) -> Result<Connection, RegistryError> {
     let until = Instant::now() + PATIENCE;
     loop {
-        match attempt(path, Sharing::Others) {
+        match attempt_either(path) {
             Err(RegistryError::Storage(StorageFailure::Busy, _)) if Instant::now() < until => thread::sleep(BETWEEN),
             done => return done,
         }
+    }
+}
+
+fn attempt_either(path: &Path) -> Result<(Connection, Sharing), RegistryError> {
+    match attempt(path, Sharing::Others) {
+        // On a full disk there is no room for the index. Then nobody else has it open, or it would be there.
+        Err(error) if error.is_full() => Ok((attempt(path, Sharing::Nobody)?, Sharing::Nobody)),
+        done => Ok((done?, Sharing::Others)),
     }
 }
 
