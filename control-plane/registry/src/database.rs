@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
@@ -108,13 +108,13 @@ enum Sharing {
     Nobody,
 }
 
-/// SQLite does not wait where it wants a database alone, to give a new one its log or where there is no room for the log's
-/// index: we do.
+/// SQLite does not wait where it wants a database alone to give a new one its log, and where there is no room for the log's
+/// index it must not, see [`attempt`]: we do.
 fn connect(path: &Path) -> Result<(Connection, Sharing), RegistryError> {
     let until = Instant::now() + PATIENCE;
     loop {
         match attempt_either(path) {
-            Err(RegistryError::Storage(StorageFailure::Busy, _)) if Instant::now() < until => thread::sleep(BETWEEN),
+            Err(RegistryError::Storage(StorageFailure::Busy, _)) if Instant::now() < until => thread::sleep(pause()),
             done => return done,
         }
     }
@@ -128,12 +128,22 @@ fn attempt_either(path: &Path) -> Result<(Connection, Sharing), RegistryError> {
     }
 }
 
+/// Not of one length, or two that start together would meet again and again.
+fn pause() -> Duration {
+    let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+    BETWEEN + BETWEEN * (nanoseconds / 1_000 % 1_000) / 1_000
+}
+
 fn attempt(path: &Path, sharing: Sharing) -> Result<Connection, RegistryError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(PATIENCE)?;
-    if sharing == Sharing::Nobody {
-        connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
+    match sharing {
+        Sharing::Others => connection.busy_timeout(PATIENCE)?,
+        Sharing::Nobody => {
+            // Two that read already and wait to be alone would wait for each other: who is not let in leaves, and comes again.
+            connection.busy_timeout(Duration::ZERO)?;
+            connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
+        }
     }
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
