@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2_grpc
 
+from harness.memory import keeps_nothing
 from security.attack import wait_until
 from security.grpc_stream import StreamConnection, add_repeat, message_bytes, repeat_request, request
 from security.http2_cases import DATA, HEADERS, RST_STREAM
@@ -110,21 +111,20 @@ def test_grpcio_that_does_not_iterate(start):
 
 def test_one_who_leaves_unread_gives_everything_back(start):
     server = start("--max-in-flight-requests=100")
+    executed = 0
 
-    def one_round(before: int):
-        with StreamConnection(server.grpc, window=0) as connection:
-            connection.open(50, asked(3000))
-            server.await_true(lambda: executions(server) == 50 * (before + 1), "the end of all executions")
+    def eight_rounds():
+        nonlocal executed
+        for _ in range(8):
+            executed += 50
+            with StreamConnection(server.grpc, window=0) as connection:
+                connection.open(50, asked(3000))
+                server.await_true(lambda: executions(server) == executed, "the end of all executions")
 
-    for number in range(8):
-        one_round(number)
-    memory, files = server.resident_bytes(), server.open_files()
-    for number in range(8, 16):
-        one_round(number)
+    eight_rounds()
+    keeps_nothing(server, eight_rounds, 4 << 20)
     is_served(server)
-    server.await_true(lambda: server.open_files() <= files + 2, "closed connections")
-    server.await_true(lambda: server.resident_bytes() <= memory + (4 << 20), "the memory of eight rounds")
-    server.await_true(lambda: sum(count_failures(server).values()) == 800, "every request counted once")
+    server.await_true(lambda: sum(count_failures(server).values()) == executed, "every request counted once")
 
 
 def test_what_is_kept_for_one_client_is_bounded(start):
