@@ -91,6 +91,9 @@ def test_the_doctor_tells_devices_and_what_is_missing(stand_in):
     assert "CUDA: driver 580.65.06, CUDA 13.0" in done.stdout
     assert f"GPU 0 Stand-in 0 ({WHOLE}, compute capability 9.0, 600 of 1024 MiB free)" in done.stdout
     assert PART in done.stdout and "a part of a GPU" in done.stdout
+    other = "MIG-00112233-4455-6677-8899-aabbccddee02"
+    assert f"a part of a GPU (Stand-in 0 MIG 1g.10gb) is not used by this process, which sees one: CUDA_VISIBLE_DEVICES={other} addresses it" in done.stdout
+    assert f"CUDA_VISIBLE_DEVICES={PART}" not in done.stdout, "that one is used"
     if "served by ONNX Runtime" in done.stdout:
         assert "CUDA provider" in done.stdout
 
