@@ -1,10 +1,11 @@
 """Networks for measuring GPUs, generated where they are measured: ResNet-50, BERT-base and a small perceptron, in half precision.
 
 Weights are random (seeded, scaled so that values stay in range): speed does not depend on them, and answers are compared
-between devices, not with labels. Needs numpy and onnx.  usage: networks.py FOLDER
+between devices, not with labels. Needs numpy and onnx.  usage: networks.py FOLDER [NAME...]
 """
 
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -131,13 +132,22 @@ def perceptron(path: Path, widths=(256, 256, 256, 16)):
 NETWORKS = {"resnet50": (resnet50, 64), "bert_base": (bert_base, 32), "perceptron": (perceptron, 64)}
 
 
+MADE: dict[str, Path] = {}
+
+
 def write(folder: Path, kind: str, suffix: str = "", extra: str = "", names=NETWORKS):
-    """Writes a repository of the networks, each as NAMEsuffix with instances of `kind`."""
+    """Writes a repository of the networks, each as NAMEsuffix with instances of `kind`. Each network is made once in a process:
+    its further files are links to the first, so all of them lie on one disk."""
     for name in names:
         build, largest = NETWORKS[name]
         model = folder / (name + suffix)
-        if not (model / "1/model.onnx").exists():
-            build(model / "1/model.onnx")
+        file = model / "1/model.onnx"
+        if name not in MADE:
+            build(file)
+            MADE[name] = file
+        elif not file.exists():
+            file.parent.mkdir(parents=True)
+            os.link(MADE[name], file)
         (model / "config.pbtxt").write_text(
             f'backend: "onnxruntime"\nmax_batch_size: {largest}\ndynamic_batching {{ }}\n'
             f"instance_group [ {{ count: 1 kind: {kind} }} ]\n{extra}\n"
@@ -145,6 +155,6 @@ def write(folder: Path, kind: str, suffix: str = "", extra: str = "", names=NETW
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2 or set(sys.argv[2:]) - set(NETWORKS):
         sys.exit(__doc__)
-    write(Path(sys.argv[1]), "KIND_CPU")
+    write(Path(sys.argv[1]), "KIND_CPU", names=sys.argv[2:] or NETWORKS)
