@@ -10,12 +10,12 @@ from pathlib import Path
 
 
 class Server:
-    """`hanok serve --cuda=required` on a repository, ready inside `with`."""
+    """`hanok serve --cuda=required` on a repository, with every model ready inside `with`; one that does not load ends it."""
 
     def __init__(self, programs, repository, environment, *arguments):
         self.log = tempfile.NamedTemporaryFile("w+", suffix=".log")
         self.process = subprocess.Popen(
-            [programs["hanok"], "serve", "--cuda=required", "--model-repository", repository, "--http-port", "0",
+            [programs["hanok"], "serve", "--cuda=required", "--exit-on-error=true", "--strict-readiness=true", "--model-repository", repository, "--http-port", "0",
              "--grpc-port", "0", "--metrics-port", "0", f"--backend-config=onnxruntime,library={programs['libonnxruntime.so.1.31.1']}", *arguments],
             stdout=self.log, stderr=self.log, env=environment)
 

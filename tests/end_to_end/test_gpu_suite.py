@@ -156,16 +156,37 @@ def test_a_package_that_is_missing_is_a_reason():
         assert name.split(".")[0] in done.stdout
 
 
-def python_with_onnx():
+def python_with(*packages):
     for python in (sys.executable, str(ROOT / ".venv-models/bin/python")):
-        if os.path.exists(python) and subprocess.run([python, "-c", "import onnx, numpy"], capture_output=True).returncode == 0:
+        if os.path.exists(python) and subprocess.run([python, "-c", f"import {', '.join(packages)}"], capture_output=True).returncode == 0:
             return python
     return None
 
 
+@pytest.mark.parametrize("name", ["resnet50", "bert_base", "perceptron"])
+def test_answers_of_the_networks_depend_on_their_inputs(tmp_path, name):
+    # Otherwise comparing a GPU's answers with the processors' would show nothing.
+    python = python_with("onnx", "onnxruntime", "numpy")
+    if python is None:
+        pytest.skip("there is no onnx or onnxruntime")
+    code = f"""
+import sys
+sys.path.insert(0, {str(SUITE)!r})
+import measure, networks, numpy, onnxruntime
+from pathlib import Path
+networks.write(Path({str(tmp_path)!r}), "KIND_CPU", names=[{name!r}])
+array, kind = networks.rows({name!r}, 3, numpy.random.default_rng(1))
+session = onnxruntime.InferenceSession({str(tmp_path / name / "1/model.onnx")!r})
+answer = session.run(None, {{"INPUT": array}})[0]
+print(numpy.isfinite(answer).all(), 0.01 < numpy.abs(answer).max() < 1000, measure.told_apart(answer), measure.told_apart(answer[[0, 0]]))
+"""
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=120, env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"})
+    assert done.stdout.split() == ["True", "True", "0.0", "inf"], done.stderr
+
+
 @without_gpu
 def test_the_suite_measures_everything_over_a_stand_in(tmp_path):
-    python, library = python_with_onnx(), ROOT / ".hanok/lib/libonnxruntime.so.1.31.1"
+    python, library = python_with("onnx", "numpy"), ROOT / ".hanok/lib/libonnxruntime.so.1.31.1"
     benches = binary().with_name("hanok-benches")
     for reason, there in [("onnx", python), ("ONNX Runtime", library.exists()), ("hanok-benches", benches.exists()), ("cc", shutil.which("cc"))]:
         if not there:
