@@ -76,8 +76,10 @@ pub enum PlacementError {
         group: String,
     },
     /// A named device is not there.
-    #[error("instance group `{group}` names GPU `{gpu}`, but this server has `{count}` of them, counted from 0 in the \
-             order of CUDA_VISIBLE_DEVICES, where GPUs and parts of them are named by UUID")]
+    #[error(
+        "instance group `{group}` names GPU `{gpu}`, but this server has `{count}` of them, counted from 0 in the \
+             order of CUDA_VISIBLE_DEVICES, where GPUs and parts of them are named by UUID"
+    )]
     NoSuchGpu {
         /// The group.
         group: String,
