@@ -95,7 +95,7 @@ def answers(programs, environment, folder, rows):
     repository = folder / "answers"
     networks.write(repository, "KIND_GPU")
     networks.write(repository, "KIND_CPU", "_cpu")
-    networks.write(repository, "KIND_GPU", "_graph", "optimization { cuda { graphs: true } }")
+    networks.write(repository, "KIND_GPU", "_graph", with_graphs=True)
     random = numpy.random.default_rng(int(time.time()))
     with Server(programs, repository, environment) as server:
         for name in networks.NETWORKS:
@@ -124,7 +124,7 @@ def kept_memory(programs, environment, folder, rows):
     import networks
 
     repository, name = folder / "kept", "resnet50"
-    networks.write(repository, "KIND_GPU", extra="optimization { cuda { graphs: true } }", names=[name])
+    networks.write(repository, "KIND_GPU", with_graphs=True, names=[name])
     used = []
     with Server(programs, repository, environment, "--model-control-mode", "explicit") as server:
         for _ in range(3):
@@ -198,7 +198,7 @@ def speed(programs, environment, folder, seconds, rows):
 
     need(programs, *ENGINE, "hanok-benches")
     repository = folder / "speed"
-    networks.write(repository, "KIND_GPU", extra="optimization { cuda { graphs: true } }")
+    networks.write(repository, "KIND_GPU", with_graphs=True)
     length = f"{seconds}s"
     for name, (_, largest) in networks.NETWORKS.items():
         batches = [size for size in (1, 8, 16, 32, 64) if size <= largest]

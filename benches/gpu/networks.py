@@ -150,7 +150,14 @@ def rows(name: str, batch: int, random):
 MADE: dict[str, Path] = {}
 
 
-def write(folder: Path, kind: str, suffix: str = "", extra: str = "", names=NETWORKS):
+def graphs(largest: int) -> str:
+    """CUDA graphs in steps of an eighth: with powers of two alone a batch of half of `largest` and one row costs as much as a full
+    one, so that at four fifths of the full load batches stay there and every request waits for a whole one."""
+    sizes = sorted({1, 2, 4} | set(range(largest // 8, largest + 1, largest // 8)))
+    return "optimization { cuda { graphs: true " + " ".join(f"graph_spec {{ batch_size: {size} }}" for size in sizes) + " } }"
+
+
+def write(folder: Path, kind: str, suffix: str = "", with_graphs: bool = False, names=NETWORKS):
     """Writes a repository of the networks, each as NAMEsuffix with instances of `kind`. Each network is made once in a process:
     its further files are links to the first, so all of them lie on one disk."""
     for name in names:
@@ -165,7 +172,8 @@ def write(folder: Path, kind: str, suffix: str = "", extra: str = "", names=NETW
             os.link(MADE[name], file)
         (model / "config.pbtxt").write_text(
             f'backend: "onnxruntime"\nmax_batch_size: {largest}\ndynamic_batching {{ }}\n'
-            f"instance_group [ {{ count: 1 kind: {kind} }} ]\n{extra}\n"
+            f"instance_group [ {{ count: 1 kind: {kind} }} ]\n"
+            + (graphs(largest) if with_graphs else "")
         )
 
 

@@ -178,10 +178,11 @@ networks.write(Path({str(tmp_path)!r}), "KIND_CPU", names=[{name!r}])
 array, kind = networks.rows({name!r}, 3, numpy.random.default_rng(1))
 session = onnxruntime.InferenceSession({str(tmp_path / name / "1/model.onnx")!r})
 answer = session.run(None, {{"INPUT": array}})[0]
-print(numpy.isfinite(answer).all(), 0.01 < numpy.abs(answer).max() < 1000, measure.told_apart(answer), measure.told_apart(answer[[0, 0]]))
+print(numpy.isfinite(answer).all(), 0.01 < numpy.abs(answer).max() < 1000, measure.told_apart(answer), measure.told_apart(answer[[0, 0]]),
+      networks.graphs(networks.NETWORKS[{name!r}][1]).count("batch_size") in range(8, 17))
 """
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=120, env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"})
-    assert done.stdout.split() == ["True", "True", "0.0", "inf"], done.stderr
+    assert done.stdout.split() == ["True", "True", "0.0", "inf", "True"], done.stderr
 
 
 @without_gpu

@@ -58,7 +58,7 @@ folder, hanok, hanok_benches, library = sys.argv[1:]
 write = networks.write
 networks.NETWORKS.clear()
 networks.NETWORKS.update(resnet50=(small, 8), perceptron=(networks.perceptron, 8))
-networks.write = lambda folder, kind, suffix="", extra="", **more: write(folder, "KIND_CPU", suffix, extra, **more)
+networks.write = lambda folder, kind, suffix="", **more: write(folder, "KIND_CPU", suffix, **more)
 measure.BareLoop = functools.partial(BareLoop, gpu=None)
 measure.LentTensors = functools.partial(LentTensors, lend=FileMemory)
 programs = {"hanok": hanok, "hanok-benches": hanok_benches} | {name: library for name in measure.ENGINE if name.startswith("lib")}
