@@ -28,6 +28,8 @@ from serving import BareLoop, Server, bench, infer
 from shared_memory import LentByTritonclient, LentTensors, rate
 
 HERE = Path(__file__).resolve().parent
+# The load at which p99 is measured, as a part of the most that the server did.
+LOAD = 0.8
 # The tolerance of answers is that of half precision, two orders of summation, up to fifty layers.
 FIGURES = json.loads((HERE / "figures.json").read_text())
 
@@ -219,7 +221,7 @@ def speed(programs, environment, folder, seconds, rows):
             most = best * max(level["requests_per_second"] for level in levels)
             share = most / bare[best]["rows_per_second"]
             rows.append(figure(f"{name}: rows a second through the server over the bare engine, gRPC", share, batch=best, bare=bare, levels=levels))
-            level, = bench(programs, environment, folder, f"grpc://{server.grpc}", name, "--batch", "1", "--rate", str(0.8 * most / 4), "--connections", "4", "--duration", length, processes=4)
+            level, = bench(programs, environment, folder, f"grpc://{server.grpc}", name, "--batch", "1", "--rate", str(LOAD * most / 4), "--connections", "4", "--duration", length, processes=4)
             rows.append(figure(f"{name}: p99 at 80 % load over the bare time of a batch", level["latency_us"]["p99"] / (batch_seconds * 1e6), level=level))
             lent_memory(server, name, best, bare[best]["rows_per_second"], seconds, rows)
 

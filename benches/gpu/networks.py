@@ -129,8 +129,9 @@ def perceptron(path: Path, widths=(256, 256, 256, 16)):
     """A network so small that only what surrounds it costs time."""
     graph, value, before = Graph(3), "INPUT", 64
     for width in widths:
-        value = graph.node("Relu", graph.node("Gemm", value, graph.weight((before, width)), graph.weight((width,), value=0)))
-        before = width
+        weight = graph.weight((width, before), math.sqrt(3 / before), balanced=before > 64)
+        value = graph.node("Gemm", value, weight, graph.weight((width,), value=0), transB=1)
+        value, before = value if width == widths[-1] else graph.node("Relu", value), width
     graph.save(path, [("INPUT", HALF, [64])], value, [widths[-1]])
 
 

@@ -86,8 +86,8 @@ def bench(programs, environment, folder, address, model, *arguments, processes=1
     for report in reports:
         report.unlink(missing_ok=True)
         command = [programs["hanok"], "bench", model, "--server", address, "--json", report, *arguments]
-        running.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
-    problems = [process.communicate()[1] for process in running]
+        running.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+    problems = [process.communicate()[0] for process in running]
     for process, problem, report in zip(running, problems, reports):
         if process.returncode != 0 or not report.exists():
             raise RuntimeError(f"hanok bench {model} ended with {process.returncode}: {problem.strip()[-500:]}")
