@@ -19,6 +19,7 @@ mod operations;
 mod process_memory;
 mod server;
 mod state;
+mod system_regions;
 mod traffic;
 
 pub use admission::{Admission, Permit};
@@ -28,4 +29,5 @@ pub use limits::Limits;
 pub use management::Management;
 pub use server::{BindError, Endpoints, RunningServer};
 pub use state::{Behaviour, ServerIdentity, ServerState};
+pub use system_regions::SystemRegions;
 pub use traffic::{ArmCounts, ArmStatistics, ComparedCopy, ShadowReport, ShadowRunner, Traffic};
