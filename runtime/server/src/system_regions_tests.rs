@@ -1,3 +1,5 @@
+//! Keys of system shared memory name one plain file in one folder, and what is mapped is what is read.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::os::unix::fs::symlink;
