@@ -66,9 +66,12 @@ pub(super) async fn answer(state: &Arc<ServerState>, request: Request<Incoming>,
         }
         Route::SharedMemory { action: SharedMemoryAction::Status, region: None, .. } => reply::json("[]"),
         Route::SharedMemory { .. } => not_offered(state, "shared memory"),
-        Route::TraceSetting { .. } => not_offered(state, "tracing"),
         Route::Generate { .. } | Route::GenerateStream { .. } => not_offered(state, "the generate extension"),
-        Route::Infer { .. } | Route::RepositoryLoad { .. } | Route::RepositoryUnload { .. } | Route::Logging => {
+        Route::Infer { .. }
+        | Route::RepositoryLoad { .. }
+        | Route::RepositoryUnload { .. }
+        | Route::Logging
+        | Route::TraceSetting { .. } => {
             // Answered elsewhere; named so that a new route cannot be forgotten here.
             reply::refusal(StatusCode::NOT_FOUND, "not found")
         }
