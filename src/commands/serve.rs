@@ -28,7 +28,7 @@ use crate::locked_models::LockedModels;
 use crate::onnx_engine::OnnxEngine;
 use crate::request_traces;
 pub(crate) use crate::settings::ServeArguments;
-use crate::settings::{LogFormatName, ProfileName, Surroundings, by_backend};
+use crate::settings::{CompressionLevelName, LogFormatName, ProfileName, Surroundings, by_backend};
 
 /// Exit code when requests were cut off by the end of the time to finish, as the shell's own for a failure.
 const EXIT_CUT_OFF: u8 = 1;
@@ -398,6 +398,7 @@ fn server_state(
             strict_readiness: arguments.repository.strict_readiness,
             http_header_forward: pattern("http-header-forward-pattern", &arguments.http.http_header_forward_pattern)?,
             grpc_header_forward: pattern("grpc-header-forward-pattern", &arguments.grpc.grpc_header_forward_pattern)?,
+            compress_grpc_replies: arguments.grpc.grpc_infer_response_compression_level != CompressionLevelName::None,
             management: management(arguments)?,
             identity: ServerIdentity {
                 name: arguments.life.server_id.clone(),
@@ -434,7 +435,8 @@ fn management(arguments: &ServeArguments) -> Result<Management, CommandError> {
 }
 
 fn limits(arguments: &ServeArguments) -> Limits {
-    let flags = &arguments.limits;
+    let (flags, grpc) = (&arguments.limits, &arguments.grpc);
+    let bound = |milliseconds| (milliseconds > 0).then(|| Duration::from_millis(milliseconds));
     Limits {
         max_request_bytes: arguments.http.http_max_input_size,
         max_connections: flags.max_connections,
@@ -445,6 +447,10 @@ fn limits(arguments: &ServeArguments) -> Limits {
         body_timeout: Duration::from_secs(flags.body_timeout_secs),
         write_timeout: Duration::from_secs(flags.write_timeout_secs),
         idle_timeout: Duration::from_secs(flags.idle_timeout_secs),
+        ping_interval: Duration::from_millis(grpc.grpc_keepalive_time),
+        ping_timeout: Duration::from_millis(grpc.grpc_keepalive_timeout),
+        max_connection_age: bound(grpc.grpc_max_connection_age),
+        max_connection_age_grace: bound(grpc.grpc_max_connection_age_grace),
         max_request_duration: Duration::from_secs(flags.max_request_secs),
         ..Limits::default()
     }

@@ -82,15 +82,10 @@ inert_flags! {
     grpc_infer_allocation_pool_size: "grpc-infer-allocation-pool-size" => Harmless, "nothing is pooled: requests are slices of what was received";
     grpc_max_response_pool_size: "grpc-max-response-pool-size" => Harmless, "streams are bounded already";
     grpc_infer_thread_count: "grpc-infer-thread-count" => Harmless, "one set of threads serves all ports: --http-thread-count";
-    grpc_infer_response_compression_level: "grpc-infer-response-compression-level" => Harmless, "gRPC replies are not compressed";
-    grpc_keepalive_time: "grpc-keepalive-time" => Harmless, "pings are answered, not sent";
-    grpc_keepalive_timeout: "grpc-keepalive-timeout" => Harmless, "pings are answered, not sent";
-    grpc_keepalive_permit_without_calls: "grpc-keepalive-permit-without-calls" => Harmless, "pings are always permitted";
-    grpc_http2_max_pings_without_data: "grpc-http2-max-pings-without-data" => Harmless, "pings are answered, not sent";
+    grpc_keepalive_permit_without_calls: "grpc-keepalive-permit-without-calls" => Harmless, "pings are sent and taken with calls or without";
+    grpc_http2_max_pings_without_data: "grpc-http2-max-pings-without-data" => Harmless, "as many pings are sent as --grpc-keepalive-time says";
     grpc_http2_min_recv_ping_interval_without_data: "grpc-http2-min-recv-ping-interval-without-data" => Harmless, "pings are bounded by the HTTP/2 library";
     grpc_http2_max_ping_strikes: "grpc-http2-max-ping-strikes" => Harmless, "pings are bounded by the HTTP/2 library";
-    grpc_max_connection_age: "grpc-max-connection-age" => Harmless, "connections have no maximum age yet";
-    grpc_max_connection_age_grace: "grpc-max-connection-age-grace" => Harmless, "connections have no maximum age yet";
     allow_sagemaker: "allow-sagemaker" => RefusedUnlessOff, "this front end is not offered";
     sagemaker_port: "sagemaker-port" => Harmless, "this front end is not offered";
     sagemaker_safe_port_range: "sagemaker-safe-port-range" => Harmless, "this front end is not offered";

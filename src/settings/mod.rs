@@ -19,7 +19,7 @@ pub(crate) use admin::{AdminFlags, ControlFlags, DEFAULT_STATE, DriftName};
 pub(crate) use gpu::{CudaMode, GpuFlags};
 pub(crate) use not_repeated::NotRepeated;
 pub(crate) use registry::{ActorFlag, DEFAULT_REGISTRY, OutputFormat, QuotaFlag, RegistryFlags, size};
-pub(crate) use serve::{LogFormatName, ProfileName, ServeArguments};
+pub(crate) use serve::{CompressionLevelName, LogFormatName, ProfileName, ServeArguments};
 pub(crate) use sources::{ReachFlags, SourceFlags};
 pub(crate) use surroundings::Surroundings;
 pub(crate) use trace::TraceFlags;

@@ -172,6 +172,38 @@ pub(crate) struct GrpcFlags {
     /// Regular expression of metadata keys that become request parameters
     #[arg(long, value_name = "REGEX")]
     pub(crate) grpc_header_forward_pattern: Option<String>,
+    /// Compress replies of inference for clients that take it; every level but `none` is the same strength
+    #[arg(long, value_name = "LEVEL", default_value = "none")]
+    pub(crate) grpc_infer_response_compression_level: CompressionLevelName,
+    /// Milliseconds between pings of an HTTP/2 connection, on both ports
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(10..=MOST_MILLISECONDS))]
+    pub(crate) grpc_keepalive_time: u64,
+    /// Milliseconds for the answer to a ping, without which the connection ends
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(10..=MOST_MILLISECONDS))]
+    pub(crate) grpc_keepalive_timeout: u64,
+    /// Milliseconds after which a gRPC connection takes no new calls, a tenth more or less, so that clients behind a balancer
+    /// spread anew; 0 for no end
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=MOST_MILLISECONDS))]
+    pub(crate) grpc_max_connection_age: u64,
+    /// Milliseconds for the calls of such a connection to end, before it is cut; 0 for as long as they take
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=MOST_MILLISECONDS))]
+    pub(crate) grpc_max_connection_age_grace: u64,
+}
+
+/// Triton's bound of such values: what fits a 32-bit integer, 24 days.
+const MOST_MILLISECONDS: u64 = i32::MAX as u64;
+
+/// How much replies over gRPC are compressed, in Triton's spelling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompressionLevelName {
+    /// Not at all
+    None,
+    /// As the others
+    Low,
+    /// As the others
+    Medium,
+    /// As the others
+    High,
 }
 
 #[derive(Args, Clone, Debug)]

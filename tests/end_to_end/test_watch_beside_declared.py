@@ -25,8 +25,14 @@ def shares(server, model: str) -> dict[str, int]:
     return {one["name"]: one["weight_basis_points"] for one in table["models"].get(model, {"arms": []})["arms"]}
 
 
-def in_force(server, model: str, expected: dict[str, int]):
-    server.await_true(lambda: shares(server, model) == expected and declared(server)["state"] == "in_step", f"{model} as {expected}", 60)
+def in_force(server, model: str, expected: dict[str, int], resources: int = 1):
+    """Waits until the place was read with so many resources, and what it says is what serves: a watch may say the same before."""
+
+    def is_so() -> bool:
+        status = declared(server)
+        return shares(server, model) == expected and status["state"] == "in_step" and status["read"]["resources"] == resources
+
+    server.await_true(is_so, f"{model} as {expected}", 60)
 
 
 @pytest.fixture
@@ -57,7 +63,7 @@ def test_each_keeps_its_own_and_the_place_decides_about_what_it_declares(mlflow,
             # The place takes the Traffic over: from now on the watch changes nothing, and says so.
             kept = [json.loads((place / "declared/simple.json").read_text()), resource("Traffic", "adder", arms=[arm("v1", 100, version=1), arm("v2", 0, version=2)])]
             (place / "declared/adder.json").write_text(json.dumps(kept[1]))
-            in_force(server, "adder", {"v1": 10000, "v2": 0})
+            in_force(server, "adder", {"v1": 10000, "v2": 0}, resources=2)
             mlflow.set_alias("adder", "shared", 3)
             server.await_true(lambda: "(declared-elsewhere)" in server.log(), "the refusal", 60)
             assert "`Traffic/adder` is declared in" in server.log() and "end the watch" in server.log()

@@ -44,6 +44,15 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// Time for which a connection may be idle.
     pub idle_timeout: Duration,
+    /// Time between pings of an HTTP/2 connection, which tell whether its client is still there (W-96).
+    pub ping_interval: Duration,
+    /// Time for the answer to a ping; without one the connection ends.
+    pub ping_timeout: Duration,
+    /// Time after which a gRPC connection takes no new calls, so that clients behind a balancer spread anew; none: never.
+    /// A tenth is added or taken away by chance, so that connections made together do not end together (gRFC A9).
+    pub max_connection_age: Option<Duration>,
+    /// Time for the calls of a connection of that age to end, before it is cut; none: as long as they take.
+    pub max_connection_age_grace: Option<Duration>,
     /// Longest time from receipt to answer; a request's own deadline can only be sooner.
     pub max_request_duration: Duration,
 }
@@ -68,6 +77,10 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(120),
             idle_timeout: Duration::from_secs(600),
+            ping_interval: Duration::from_secs(60),
+            ping_timeout: Duration::from_secs(20),
+            max_connection_age: None,
+            max_connection_age_grace: None,
             max_request_duration: Duration::from_secs(600),
         }
     }
@@ -80,7 +93,7 @@ impl fmt::Display for Limits {
             "request_bytes={} grpc_message_bytes={} json_depth={} body_chunks={} headers={} head_bytes={} \
              connections={} streams_per_connection={} in_flight_requests={} in_flight_bytes={} queued_requests={} \
              unread_bytes={} request_id_bytes={} head_timeout_s={} body_timeout_s={} write_timeout_s={} idle_timeout_s={} \
-             request_duration_s={}",
+             ping_interval_s={} ping_timeout_s={} connection_age_s={} connection_age_grace_s={} request_duration_s={}",
             self.max_request_bytes,
             self.max_grpc_message_bytes,
             self.max_json_depth,
@@ -98,7 +111,23 @@ impl fmt::Display for Limits {
             self.body_timeout.as_secs(),
             self.write_timeout.as_secs(),
             self.idle_timeout.as_secs(),
+            self.ping_interval.as_secs_f64(),
+            self.ping_timeout.as_secs_f64(),
+            Bound(self.max_connection_age),
+            Bound(self.max_connection_age_grace),
             self.max_request_duration.as_secs(),
         )
+    }
+}
+
+/// Seconds, or `none`.
+struct Bound(Option<Duration>);
+
+impl fmt::Display for Bound {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(duration) => write!(formatter, "{}", duration.as_secs_f64()),
+            None => formatter.write_str("none"),
+        }
     }
 }

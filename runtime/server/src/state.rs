@@ -33,6 +33,8 @@ pub struct Behaviour {
     pub http_header_forward: Option<Regex>,
     /// The same for gRPC metadata keys.
     pub grpc_header_forward: Option<Regex>,
+    /// Whether replies of inference over gRPC are compressed for clients that take it (W-55).
+    pub compress_grpc_replies: bool,
     /// Who may change what the server does.
     pub management: Management,
     /// Name and version that server metadata tells.

@@ -26,7 +26,7 @@ where
         match watch.poll_signal(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Signal::Close) => {
-                tracing::debug!("a connection was closed for being slow or idle, or because the server ends");
+                tracing::debug!("a connection was closed for being slow, idle or old, or because the server ends");
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Signal::Drain) => {

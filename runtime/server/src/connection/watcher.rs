@@ -1,8 +1,8 @@
 //! The clocks of all connections, swept once in a while instead of one timer per request.
 //!
 //! A connection notes what it is waiting for in two atomics; a sweep every half second closes those that wait too long:
-//! a head that does not end (slow loris), a reply that is not taken, a connection that is idle. So a request that is
-//! not slow costs no timer.
+//! a head that does not end (slow loris), a reply that is not taken, a connection that is idle, or one that has reached its
+//! age. So a request that is not slow costs no timer.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
@@ -16,6 +16,8 @@ use crate::Limits;
 
 /// Interval of sweeps, and the precision of the clocks.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+
+const NEVER: u64 = u64::MAX;
 
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
@@ -31,6 +33,9 @@ pub(crate) struct ConnectionWatch {
     phase_since_ms: AtomicU64,
     write_blocked_since_ms: AtomicU64,
     ambiguous: AtomicBool,
+    /// When it is to finish, and when it is to end whatever it does.
+    drain_at_ms: AtomicU64,
+    close_at_ms: AtomicU64,
     signal: AtomicU8,
     woken: AtomicWaker,
 }
@@ -102,6 +107,16 @@ impl ConnectionWatch {
         self.phase.store(MULTIPLEXED, Relaxed);
     }
 
+    /// The connection takes nothing new after `age`, and ends `grace` later.
+    pub(crate) fn lives_for(&self, age: Duration, grace: Option<Duration>) {
+        // The clock may be late by as much: never sooner than asked for.
+        let drain_at = self.clock.milliseconds.load(Relaxed).saturating_add(milliseconds(SWEEP_INTERVAL + age));
+        self.drain_at_ms.store(drain_at, Relaxed);
+        if let Some(grace) = grace {
+            self.close_at_ms.store(drain_at.saturating_add(milliseconds(grace)), Relaxed);
+        }
+    }
+
     /// The peer does not take what is written.
     pub(crate) fn write_blocked(&self) {
         if self.write_blocked_since_ms.load(Relaxed) == 0 {
@@ -140,9 +155,7 @@ impl ConnectionWatch {
     }
 
     fn is_overdue(&self, now_ms: u64, limits: &Limits) -> bool {
-        let waited = |since_ms: u64, limit: Duration| {
-            now_ms.saturating_sub(since_ms) > u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
-        };
+        let waited = |since_ms: u64, limit: Duration| now_ms.saturating_sub(since_ms) > milliseconds(limit);
         let blocked = self.write_blocked_since_ms.load(Relaxed);
         let since = self.phase_since_ms.load(Relaxed);
         (blocked != 0 && waited(blocked, limits.write_timeout))
@@ -152,6 +165,10 @@ impl ConnectionWatch {
                 _ => false,
             }
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Watches every connection of the server.
@@ -174,6 +191,8 @@ impl Watcher {
             phase_since_ms: AtomicU64::new(self.clock.milliseconds.load(Relaxed)),
             write_blocked_since_ms: AtomicU64::new(0),
             ambiguous: AtomicBool::new(false),
+            drain_at_ms: AtomicU64::new(NEVER),
+            close_at_ms: AtomicU64::new(NEVER),
             signal: AtomicU8::new(0),
             woken: AtomicWaker::new(),
         });
@@ -203,8 +222,10 @@ impl Watcher {
         self.clock.milliseconds.store(now_ms, Relaxed);
         self.connections.lock().retain(|connection| {
             let Some(watch) = connection.upgrade() else { return false };
-            if watch.is_overdue(now_ms, limits) {
+            if watch.is_overdue(now_ms, limits) || now_ms > watch.close_at_ms.load(Relaxed) {
                 watch.send(Signal::Close);
+            } else if now_ms > watch.drain_at_ms.load(Relaxed) {
+                watch.send(Signal::Drain);
             }
             true
         });
@@ -248,5 +269,31 @@ mod tests {
         drop((idle, slow_head, working, blocked, multiplexed));
         watcher.sweep(60_003, &limits);
         assert!(watcher.connections.lock().is_empty());
+    }
+
+    #[test]
+    fn a_connection_of_its_age_finishes_and_ends_after_the_grace() {
+        let (limits, watcher) = (Limits::default(), Watcher::new());
+        let signal = |watch: &ConnectionWatch| watch.signal.load(SeqCst);
+        watcher.sweep(1000, &limits);
+        let [ageless, patient, cut] = [(); 3].map(|()| watcher.watch());
+        for watch in [&ageless, &patient, &cut] {
+            watch.multiplexed();
+        }
+        patient.lives_for(Duration::from_secs(5), None);
+        cut.lives_for(Duration::from_secs(5), Some(Duration::from_secs(2)));
+        watcher.sweep(6500, &limits);
+        assert_eq!([0, 0, 0], [&ageless, &patient, &cut].map(|watch| signal(watch)));
+        watcher.sweep(6501, &limits);
+        assert_eq!(
+            [0, Signal::Drain as u8, Signal::Drain as u8],
+            [&ageless, &patient, &cut].map(|watch| signal(watch))
+        );
+        watcher.sweep(8500, &limits);
+        assert_eq!(signal(&cut), Signal::Drain as u8);
+        watcher.sweep(8501, &limits);
+        assert_eq!(signal(&cut), Signal::Close as u8);
+        watcher.sweep(u64::MAX - 1, &limits);
+        assert_eq!([0, Signal::Drain as u8], [&ageless, &patient].map(|watch| signal(watch)));
     }
 }

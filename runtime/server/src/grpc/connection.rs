@@ -1,10 +1,11 @@
 //! One gRPC connection: HTTP/2 with every bound set by hand, and a dispatch by service name.
 
 use std::convert::Infallible;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hanok_protocol::v2_grpc::FILE_DESCRIPTOR_SET;
 use hanok_protocol::v2_grpc::wire::health::health_server::{HealthServer, SERVICE_NAME as HEALTH};
@@ -56,11 +57,15 @@ struct Services {
 impl GrpcServer {
     pub(crate) fn new(state: &Arc<ServerState>) -> Self {
         let limit = state.limits.max_grpc_message_bytes;
-        let inference = GrpcInferenceServiceServer::new(InferenceService::new(Arc::clone(state)))
+        let mut inference = GrpcInferenceServiceServer::new(InferenceService::new(Arc::clone(state)))
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Deflate)
             .max_decoding_message_size(limit)
             .max_encoding_message_size(limit);
+        if state.behaviour.compress_grpc_replies {
+            inference =
+                inference.send_compressed(CompressionEncoding::Gzip).send_compressed(CompressionEncoding::Deflate);
+        }
         let others = Routes::new(HealthServer::new(HealthService::new(Arc::clone(state))));
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -83,6 +88,17 @@ impl GrpcServer {
         };
         Self { state: Arc::clone(state), services: Services { inference, others: others.prepare() } }
     }
+}
+
+/// `duration`, a tenth more or less by `random`: uniform over all its values.
+fn jittered(duration: Duration, random: u64) -> Duration {
+    #[expect(clippy::cast_precision_loss, reason = "a part of one, and any will do")]
+    let part = random as f64 / u64::MAX as f64;
+    duration.mul_f64(0.9 + 0.2 * part)
+}
+
+fn random() -> u64 {
+    RandomState::new().hash_one(())
 }
 
 type Reply = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -116,6 +132,9 @@ impl ConnectionServer for GrpcServer {
     ) -> impl Future<Output = ()> + Send + 'static {
         let builder = http2_builder(&self.state);
         let services = self.services.clone();
+        if let Some(age) = self.state.limits.max_connection_age {
+            watch.lives_for(jittered(age, random()), self.state.limits.max_connection_age_grace);
+        }
         let peer = Peer { address: peer, unread: UnreadBudget::new(self.state.limits.max_unread_bytes), called: None };
         let tracer = Arc::clone(&self.state.tracer);
         async move {
@@ -146,5 +165,20 @@ impl ConnectionServer for GrpcServer {
     fn refusal(&self) -> &'static [u8] {
         // An HTTP/2 GOAWAY frame with ENHANCE_YOUR_CALM (RFC 9113, section 6.8), behind an empty SETTINGS frame.
         b"\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x08\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0b"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_differ_by_a_tenth_at_the_most_and_by_chance() {
+        let age = Duration::from_secs(100);
+        assert_eq!(jittered(age, 0), Duration::from_secs(90));
+        assert_eq!(jittered(age, u64::MAX), Duration::from_secs(110));
+        let below = (0..1000).filter(|_| jittered(age, random()) < age).count();
+        // Half of them; so far off by chance once in 10^9.
+        assert!((400..=600).contains(&below), "{below} of 1000 are younger");
     }
 }

@@ -119,8 +119,8 @@ pub(crate) fn http2_builder(state: &ServerState) -> hyper::server::conn::http2::
         .max_send_buf_size(1 << 20)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(8 << 20)
-        .keep_alive_interval(std::time::Duration::from_secs(60))
-        .keep_alive_timeout(std::time::Duration::from_secs(20));
+        .keep_alive_interval(state.limits.ping_interval)
+        .keep_alive_timeout(state.limits.ping_timeout);
     builder
 }
 
