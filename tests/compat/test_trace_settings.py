@@ -105,4 +105,10 @@ def test_only_managers_change_settings(traced):
     server, _ = traced
     headers = {"origin": "https://page.example.org"}
     assert server.post("/v2/trace/setting", {"trace_rate": "2"}, headers=headers).status == 403
-    assert server.get("/v2/trace/setting").json()["trace_rate"] == "1"
+    client = TritonClient("grpc", server)
+    with pytest.raises(InferenceServerException, match="management is not open to web pages"):
+        client.update_trace_settings(settings={"trace_rate": "2"}, headers=headers)
+    # Reading is open to everybody.
+    assert client.plain("get_trace_settings", headers=headers)["settings"]["trace_rate"]["value"] == ["1"]
+    client.close()
+    assert server.get("/v2/trace/setting", headers=headers).json()["trace_rate"] == "1"
