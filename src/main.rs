@@ -14,6 +14,7 @@ mod locked_models;
 mod onnx_engine;
 mod onnx_signature;
 mod pulling;
+mod request_traces;
 mod settings;
 
 use std::process::ExitCode;

@@ -187,6 +187,7 @@ fn request(rows: u32) -> InferenceRequest {
         timeout_microseconds: 0,
         received: Instant::now(),
         deadline: None,
+        trace: None,
     }
 }
 

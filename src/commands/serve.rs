@@ -26,6 +26,7 @@ use crate::features::FeatureServices;
 use crate::gpus::{self, GpuMetrics, GpuUse};
 use crate::locked_models::LockedModels;
 use crate::onnx_engine::OnnxEngine;
+use crate::request_traces;
 pub(crate) use crate::settings::ServeArguments;
 use crate::settings::{CompressionLevelName, LogFormatName, ProfileName, Surroundings, by_backend};
 
@@ -33,6 +34,9 @@ use crate::settings::{CompressionLevelName, LogFormatName, ProfileName, Surround
 const EXIT_CUT_OFF: u8 = 1;
 /// Exit code after a second signal.
 const EXIT_FORCED: u8 = 130;
+
+/// Longest wait for traces to be written when requests were cut off.
+const TRACES_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long open connections are served on, each reply telling its client to close, before those that are idle are closed:
 /// so that a busy client never writes to a connection that is being closed.
@@ -212,11 +216,16 @@ async fn finish(
         state.lifecycle.advance(Stage::Draining);
         let limit = Duration::from_secs(arguments.life.exit_timeout_secs);
         let until = Instant::now() + limit;
-        let repository = Arc::clone(&state.repository);
+        let (repository, tracer) = (Arc::clone(&state.repository), Arc::clone(&state.tracer));
         let finished = async {
             server.finished().await;
             // Models may still execute for callers that have gone.
-            tokio::task::spawn_blocking(move || repository.drain(until)).await.unwrap_or(false)
+            let end = move || {
+                let drained = repository.drain(until);
+                tracer.stop();
+                drained
+            };
+            tokio::task::spawn_blocking(end).await.unwrap_or(false)
         };
         if tokio::time::timeout(limit, finished).await.unwrap_or(false) {
             tracing::info!("stopped: everything in flight was finished");
@@ -224,6 +233,8 @@ async fn finish(
         }
         state.lifecycle.advance(Stage::Stopped);
         tracing::warn!(in_flight = state.admission.requests_inside(), "stopped: the time to finish was over");
+        // Requests that were cut off have ended too; a disk that takes nothing is not waited for.
+        let _written = tokio::task::block_in_place(|| state.tracer.settle(TRACES_PATIENCE));
         leave(EXIT_CUT_OFF)
     };
     tokio::select! {
@@ -396,6 +407,7 @@ fn server_state(
             },
         },
         logging: Some(logging),
+        tracer: request_traces::start(&arguments.traces)?,
     })
 }
 

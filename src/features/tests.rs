@@ -150,6 +150,7 @@ fn request(rows: u32, inputs: [Option<InputTensor>; 6]) -> InferenceRequest {
         timeout_microseconds: 0,
         received: Instant::now(),
         deadline: Some(Instant::now() + Duration::from_secs(60)),
+        trace: None,
     }
 }
 

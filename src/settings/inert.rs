@@ -97,12 +97,6 @@ inert_flags! {
     allow_cpu_metrics: "allow-cpu-metrics" => Harmless, "memory of the host and of the process is always told";
     metrics_interval_ms: "metrics-interval-ms" => Harmless, "metrics are read when they are asked for, and so never lag";
     metrics_config: "metrics-config" => Harmless, "counters and latency histograms are always on; summaries are not offered";
-    trace_config: "trace-config" => Harmless, "tracing is not offered yet";
-    trace_file: "trace-file" => Harmless, "tracing is not offered yet";
-    trace_level: "trace-level" => Harmless, "tracing is not offered yet";
-    trace_rate: "trace-rate" => Harmless, "tracing is not offered yet";
-    trace_count: "trace-count" => Harmless, "tracing is not offered yet";
-    trace_log_frequency: "trace-log-frequency" => Harmless, "tracing is not offered yet";
     backend_directory: "backend-directory" => Harmless, "backends are inside this binary";
     repoagent_directory: "repoagent-directory" => Harmless, "repository agents are not offered";
     cache_config: "cache-config" => Harmless, "the response cache is not offered yet";

@@ -11,6 +11,7 @@ mod registry;
 mod serve;
 mod sources;
 mod surroundings;
+mod trace;
 mod value;
 mod watch;
 
@@ -21,5 +22,6 @@ pub(crate) use registry::{ActorFlag, DEFAULT_REGISTRY, OutputFormat, QuotaFlag, 
 pub(crate) use serve::{CompressionLevelName, LogFormatName, ProfileName, ServeArguments};
 pub(crate) use sources::{ReachFlags, SourceFlags};
 pub(crate) use surroundings::Surroundings;
+pub(crate) use trace::TraceFlags;
 pub(crate) use value::{BackendSetting, backend_setting, by_backend};
 pub(crate) use watch::{WatchFlags, Watched};

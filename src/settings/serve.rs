@@ -9,6 +9,7 @@ use hanok_repository::ControlMode;
 use super::admin::ControlFlags;
 use super::gpu::GpuFlags;
 use super::inert::InertFlags;
+use super::trace::TraceFlags;
 use super::value::{BackendSetting, backend_setting, boolean};
 use super::watch::WatchFlags;
 
@@ -37,6 +38,8 @@ pub(crate) struct ServeArguments {
     pub(crate) watch: WatchFlags,
     #[command(flatten)]
     pub(crate) log: LogFlags,
+    #[command(flatten)]
+    pub(crate) traces: TraceFlags,
     #[command(flatten)]
     pub(crate) inert: InertFlags,
 }

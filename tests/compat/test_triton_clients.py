@@ -268,7 +268,7 @@ def test_what_is_not_offered_says_so(client):
         client.register_system_shared_memory("region", "/key", 64)
     with pytest.raises(InferenceServerException, match="shared.memory"):
         client.register_cuda_shared_memory("region", base64.b64encode(b"0" * 64), 0, 64)
-    with pytest.raises(InferenceServerException, match="trac"):
+    with pytest.raises(InferenceServerException, match="Attempting to set invalid trace setting :trace file name is not given"):
         client.update_trace_settings(settings={"trace_level": ["TIMESTAMPS"]})
 
 

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use hanok_model_config::ModelConfig;
+use hanok_telemetry::DeviceSpans;
 use hanok_tensor::{BytesElements, DataType, Shape};
 use smallvec::SmallVec;
 
@@ -127,6 +128,7 @@ pub struct Batch<'a> {
     members: &'a mut [Member<'a>],
     outputs: SmallVec<[Option<OutputTensor>; 2]>,
     device_times: Option<DeviceTimes>,
+    device_spans: Option<DeviceSpans>,
 }
 
 impl<'a> Batch<'a> {
@@ -139,7 +141,7 @@ impl<'a> Batch<'a> {
     ) -> Self {
         let rows = members.iter().map(|member| member.request.rows as usize).sum();
         let outputs = config.outputs.iter().map(|_| None).collect();
-        Self { config, rows, inputs, members, outputs, device_times: None }
+        Self { config, rows, inputs, members, outputs, device_times: None, device_spans: None }
     }
 
     /// The model's configuration.
@@ -183,6 +185,23 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub const fn device_times(&self) -> Option<DeviceTimes> {
         self.device_times
+    }
+
+    /// Whether a trace of any member is wanted.
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        self.members.iter().any(|member| member.request.trace.is_some())
+    }
+
+    /// Gives where on the host's clock the batch was on its device, for the traces of its members.
+    pub fn set_device_spans(&mut self, spans: DeviceSpans) {
+        self.device_spans = Some(spans);
+    }
+
+    /// Where on the host's clock the batch was on its device, if that was told.
+    #[must_use]
+    pub const fn device_spans(&self) -> Option<DeviceSpans> {
+        self.device_spans
     }
 
     /// Whether any member wants the output at `index`.

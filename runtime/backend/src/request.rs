@@ -2,9 +2,11 @@
 //!
 //! Tensors are in the order of the model's configuration, not of the client's message; names are gone.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use hanok_telemetry::TraceTimes;
 use hanok_tensor::Shape;
 use smallvec::SmallVec;
 
@@ -104,4 +106,6 @@ pub struct InferenceRequest {
     pub received: Instant,
     /// The instant after which an answer is of no use.
     pub deadline: Option<Instant>,
+    /// Where it is noted when the request came to which point; `None`, nearly always, for one that is not traced.
+    pub trace: Option<Arc<TraceTimes>>,
 }

@@ -17,6 +17,7 @@ mod region_lookup;
 mod reply;
 mod request_validation;
 mod status;
+mod trace_settings;
 pub mod v2_grpc;
 pub mod v2_http;
 
@@ -34,3 +35,4 @@ pub use region_lookup::{NoRegions, RegionLookup};
 pub use reply::{InferReply, OutputLabels, ReplyOutput, reply_outputs};
 pub use request_validation::{UnaryEndpoint, prepare, prepare_with_regions, refuse_decoupled};
 pub use status::{StatusProfile, grpc_code, http_status};
+pub use trace_settings::{TraceView, trace_changes_of_body, trace_changes_of_message};

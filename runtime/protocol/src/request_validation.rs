@@ -90,6 +90,7 @@ pub fn prepare_with_regions(
         timeout_microseconds: message.reserved.timeout_microseconds,
         received,
         deadline,
+        trace: None,
     };
     Ok((request, plan))
 }

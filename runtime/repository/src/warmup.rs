@@ -102,6 +102,7 @@ fn request(inputs: SmallVec<[Option<InputTensor>; 2]>, rows: u32) -> InferenceRe
         timeout_microseconds: 0,
         received: Instant::now(),
         deadline: None,
+        trace: None,
     }
 }
 

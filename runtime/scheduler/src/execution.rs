@@ -10,7 +10,7 @@ use hanok_backend::{
     Batch, BatchInput, InferenceRequest, Member, ModelInstance, PipelinedInstance, RequestTiming, ServingError,
 };
 use hanok_model_config::{ModelConfig, Scheduling, SequenceControlInput};
-use hanok_telemetry::{BatchRecord, BatchTrigger, ModelStatistics};
+use hanok_telemetry::{Activity, BatchRecord, BatchTrigger, ModelStatistics};
 use hanok_tensor::{AlignedBuffer, Shape, concatenate_into};
 use smallvec::SmallVec;
 
@@ -175,19 +175,23 @@ impl Executor<'_> {
         started: Instant,
     ) -> Result<Instant, ServingError> {
         let InstanceRunner { instance, buffers, device, .. } = runner;
+        mark_members(members, Activity::ComputeStart, started);
         let inputs = gather(self.config, buffers, members, device.is_some());
         let mut batch = Batch::new(self.config, inputs, members);
         let gathered = Instant::now();
+        mark_members(batch.members(), Activity::ComputeInputEnd, gathered);
         instance.execute(&mut batch)?;
         let executed = Instant::now();
         Ok(self.answer(batch, trigger, nanoseconds(gathered - started), nanoseconds(executed - gathered), executed))
     }
 
-    /// Starts a batch on an instance that overlaps them; what it came to is told by [`Executor::end`].
-    pub(crate) fn begin(&self, runner: &mut InstanceRunner, batch: &mut [Taken<Job>]) -> Ran<()> {
+    /// Starts a batch, which left the queue at `since`, on an instance that overlaps them; what it came to is told by
+    /// [`Executor::end`].
+    pub(crate) fn begin(&self, runner: &mut InstanceRunner, batch: &mut [Taken<Job>], since: Instant) -> Ran<()> {
         let InstanceRunner { instance, buffers, .. } = runner;
         guarded(|| {
             with_members!(batch, |members| {
+                mark_members(members, Activity::ComputeStart, since);
                 let inputs = gather(self.config, buffers, members, true);
                 let mut batch = Batch::new(self.config, inputs, members);
                 pipelined(instance.as_mut())?.begin(&mut batch)
@@ -226,11 +230,21 @@ impl Executor<'_> {
         let (rows, requests, device) = (batch.rows(), batch.members().len(), batch.device_times());
         let (compute_input_ns, compute_infer_ns, copied_ns) =
             device.map_or((input_ns, infer_ns, 0), |times| (times.input_ns, times.infer_ns, times.output_ns));
-        batch.finish(None, |_: &InferenceRequest| RequestTiming {
-            queue_ns: 0,
-            compute_input_ns,
-            compute_infer_ns,
-            compute_output_ns: copied_ns + nanoseconds(executed.elapsed()),
+        let spans = batch.device_spans();
+        batch.finish(None, |request: &InferenceRequest| {
+            if let Some(times) = &request.trace {
+                times.mark_at(Activity::ComputeOutputStart, executed);
+                if let Some(spans) = &spans {
+                    times.mark_device(spans);
+                }
+                times.mark(Activity::ComputeEnd);
+            }
+            RequestTiming {
+                queue_ns: 0,
+                compute_input_ns,
+                compute_infer_ns,
+                compute_output_ns: copied_ns + nanoseconds(executed.elapsed()),
+            }
         });
         let ended = Instant::now();
         if let Some(trigger) = trigger {
@@ -247,6 +261,15 @@ impl Executor<'_> {
             }
         }
         ended
+    }
+}
+
+/// Notes for those of `members` that are traced that they have come to `activity`.
+fn mark_members(members: &[Member<'_>], activity: Activity, at: Instant) {
+    for member in members {
+        if let Some(times) = &member.request().trace {
+            times.mark_at(activity, at);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use hanok_backend::{ErrorCode, InferenceRequest, InferenceResponse, Model, SequenceId, ServingError};
 use hanok_model_config::Scheduling;
+use hanok_telemetry::Activity;
 use parking_lot::{Condvar, Mutex};
 
 use crate::batch_source::BatchSource;
@@ -139,6 +140,9 @@ impl ModelScheduler {
     fn enter(&self, mut job: Job, before_queueing: impl FnOnce(&mut Job)) -> Entered {
         let core = &*self.core;
         let now = Instant::now();
+        if let Some(times) = &job.request.trace {
+            times.mark_at(Activity::QueueStart, now);
+        }
         let arrival = match self.arrival(&job.request, now) {
             Ok(arrival) => arrival,
             Err(error) => return refuse(job, error),

@@ -80,7 +80,7 @@ pub(crate) fn execute(
         }
         if refused {
             // Alone on the instance it may have the room that it lacked beside the other.
-            next.begun = core.executor().begin(&mut runner, &mut next.batch[..next.usable]);
+            next.begun = core.executor().begin(&mut runner, &mut next.batch[..next.usable], next.since);
         }
         current = next;
     }
@@ -106,7 +106,7 @@ fn begin(
     let usable = executor.fetch_regions(runner, &mut batch);
     let begun = match batch.split_at_mut(usable).0 {
         [] => Ok(Err(ServingError::internal("no member of the batch could be read"))),
-        batch => executor.begin(runner, batch),
+        batch => executor.begin(runner, batch, since),
     };
     Flight { batch, trigger, since, begun, usable }
 }

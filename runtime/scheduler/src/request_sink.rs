@@ -224,6 +224,7 @@ mod tests {
             timeout_microseconds: 0,
             received: Instant::now(),
             deadline: None,
+            trace: None,
         };
         Job { request, sink: RequestSink::new(Destination::Inline(None)) }
     }

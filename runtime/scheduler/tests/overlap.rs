@@ -15,7 +15,7 @@ use hanok_backend::{
     ModelInstance, PipelinedInstance, ServingError,
 };
 use hanok_scheduler::{ModelScheduler, ResponseFuture, SchedulerSettings, Submission};
-use hanok_telemetry::ModelStatistics;
+use hanok_telemetry::{DeviceMarks, DeviceSpans, ModelStatistics, TraceClock, TraceTimes};
 use hanok_tensor::{AlignedBuffer, DataType, Shape};
 use parking_lot::{Condvar, Mutex};
 use test_model::{FAIL, LOSE, PANIC, config, output, request};
@@ -98,6 +98,7 @@ struct OverlappingInstance {
     shared: Arc<Shared>,
     under_way: VecDeque<Vec<i32>>,
     lost: bool,
+    created: Instant,
 }
 
 impl Model for OverlappingModel {
@@ -105,7 +106,7 @@ impl Model for OverlappingModel {
         self.0.created.fetch_add(1, SeqCst);
         let shared = Arc::clone(&self.0);
         shared.all_lost.store(false, SeqCst);
-        Ok(Box::new(OverlappingInstance { shared, under_way: VecDeque::new(), lost: false }))
+        Ok(Box::new(OverlappingInstance { shared, under_way: VecDeque::new(), lost: false, created: Instant::now() }))
     }
 }
 
@@ -186,6 +187,11 @@ impl PipelinedInstance for OverlappingInstance {
         let shape = Shape::new(&[i64::try_from(rows.len()).unwrap(), 1]);
         batch.set_output(0, DataType::Int32, shape, values.into_bytes());
         batch.set_device_times(DeviceTimes { input_ns: 10, infer_ns: 2000, output_ns: 30 });
+        if batch.is_traced() {
+            let [copying, copied, computing, computed] = [9, 7, 4, 1].map(Duration::from_nanos);
+            let marks = DeviceMarks { copying, copied, computing, computed };
+            batch.set_device_spans(DeviceSpans::place(&marks, self.created, Instant::now()));
+        }
         Ok(())
     }
 }
@@ -235,6 +241,32 @@ fn answers(futures: Vec<ResponseFuture>) -> Vec<Result<Vec<i32>, ErrorCode>> {
         Err(error) => Err(error.code()),
     };
     futures.into_iter().map(|future| read(runtime.block_on(future))).collect()
+}
+
+#[test]
+fn a_traced_batch_tells_where_it_was_on_its_device() {
+    let served = serve_held();
+    let times = Arc::new(TraceTimes::new(TraceClock::new(Instant::now(), Duration::from_secs(1))));
+    let mut futures = served.one_and(1, &[2, 3]);
+    futures.push(served.submit(InferenceRequest { trace: Some(Arc::clone(&times)), ..request(4) }));
+    futures.push(served.submit(request(5)));
+    served.shared.release();
+    assert!(answers(futures).iter().all(Result::is_ok));
+    let told: Vec<_> = times.moments().into_iter().map(|(activity, _)| activity.name()).collect();
+    let expected = [
+        "QUEUE_START",
+        "COMPUTE_START",
+        "GPU_COPY_IN_START",
+        "GPU_COPY_IN_END",
+        "COMPUTE_INPUT_END",
+        "GPU_EXECUTE_START",
+        "GPU_EXECUTE_END",
+        "COMPUTE_OUTPUT_START",
+        "GPU_COPY_OUT_START",
+        "GPU_COPY_OUT_END",
+        "COMPUTE_END",
+    ];
+    assert_eq!(told, expected, "the device's clock is what counts");
 }
 
 #[test]

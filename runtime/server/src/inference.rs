@@ -9,7 +9,7 @@ use hanok_backend::{ErrorCode, InferenceRequest, InferenceResponse, Parameters, 
 use hanok_repository::FilledRequest;
 use hanok_routing::observation::{Latency, OutcomeKind};
 use hanok_scheduler::{ResponseFuture, Submission};
-use hanok_telemetry::{FailureReason, SuccessRecord};
+use hanok_telemetry::{Activity, FailureReason, SuccessRecord, TraceTimes};
 
 use crate::Limits;
 use crate::admission::{Admission, Permit};
@@ -59,6 +59,27 @@ pub(crate) async fn infer(
     request: InferenceRequest,
     id: &str,
 ) -> Result<InferenceResponse, ServingError> {
+    let times = request.trace.clone();
+    mark(times.as_deref(), Activity::RequestStart);
+    let result = executed(traffic, routed, request, id, times.as_deref()).await;
+    mark(times.as_deref(), Activity::RequestEnd);
+    result
+}
+
+/// Notes that a request that is traced has come to `activity`.
+pub(crate) fn mark(times: Option<&TraceTimes>, activity: Activity) {
+    if let Some(times) = times {
+        times.mark(activity);
+    }
+}
+
+async fn executed(
+    traffic: &Traffic,
+    routed: &Routed,
+    request: InferenceRequest,
+    id: &str,
+    times: Option<&TraceTimes>,
+) -> Result<InferenceResponse, ServingError> {
     let mut outcome = Outcome::begin(traffic, routed, request.received, id);
     let deadline = request.deadline;
     let (request, told) = match &routed.ready.features {
@@ -76,6 +97,7 @@ pub(crate) async fn infer(
         Submission::Done(result) => result,
         Submission::Pending(answer) => by_deadline(answer, deadline).await,
     };
+    mark(times, Activity::ResponseComplete);
     outcome.settle(&result);
     if let (Some(request), Ok(response)) = (shadowed, &result) {
         traffic.copy(routed, request, response);

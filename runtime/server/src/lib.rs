@@ -17,9 +17,11 @@ mod management;
 mod metrics_port;
 mod operations;
 mod process_memory;
+mod request_tracing;
 mod server;
 mod state;
 mod system_regions;
+mod trace_settings;
 mod traffic;
 
 pub use admission::{Admission, Permit};

@@ -1,4 +1,4 @@
-//! Who may change what the server does: load and unload models, change the log level.
+//! Who may change what the server does: load and unload models, change the log level and which requests are traced.
 //!
 //! Safe without a gateway: by default only callers on the same machine may, whatever address the port is open on. A
 //! token opens it to others. Calls from web pages (they carry `Origin`) are refused always, because a page that the

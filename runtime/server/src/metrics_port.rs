@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hanok_telemetry::{Exposition, MetricKind, write_model_metrics};
+use hanok_telemetry::{Exposition, MetricKind, TraceCounts, write_model_metrics};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -126,6 +126,18 @@ fn write_traffic_metrics(page: &mut Exposition, state: &ServerState) {
     }
 }
 
+/// Traces of requests that have ended, where a file for them was named.
+fn write_trace_metrics(page: &mut Exposition, state: &ServerState) {
+    if state.tracer.file().is_none() {
+        return;
+    }
+    let TraceCounts { written, dropped, failed } = state.tracer.counts();
+    page.family("hanok_traces_total", MetricKind::Counter, "Traces of requests by what became of them");
+    for (result, count) in [("written", written), ("dropped", dropped), ("failed", failed)] {
+        page.integer("hanok_traces_total", &[("result", result)], count);
+    }
+}
+
 fn page(state: &ServerState) -> String {
     let versions = state.repository.ready().all();
     let mut page = Exposition::default();
@@ -141,6 +153,7 @@ fn page(state: &ServerState) -> String {
         page.float("nv_model_load_duration_secs", &labels, version.load_seconds);
     }
     write_traffic_metrics(&mut page, state);
+    write_trace_metrics(&mut page, state);
     let mut gauge = |name: &str, help: &str, value: u64| {
         page.family(name, MetricKind::Gauge, help);
         page.integer(name, &[], value);

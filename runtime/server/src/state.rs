@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hanok_protocol::StatusProfile;
 use hanok_repository::ModelRepository;
-use hanok_telemetry::Logging;
+use hanok_telemetry::{Logging, Tracer};
 use regex::Regex;
 
 use crate::admission::Admission;
@@ -63,6 +63,8 @@ pub struct ServerState {
     pub behaviour: Behaviour,
     /// The process's log, for requests that change its level.
     pub logging: Option<Arc<Logging>>,
+    /// Who samples requests and has their traces written.
+    pub tracer: Arc<Tracer>,
 }
 
 impl ServerState {

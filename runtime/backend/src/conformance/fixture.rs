@@ -91,6 +91,7 @@ impl Sample {
             timeout_microseconds: 0,
             received: Instant::now(),
             deadline: None,
+            trace: None,
         }
     }
 }

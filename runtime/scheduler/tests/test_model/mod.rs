@@ -219,6 +219,7 @@ pub fn rows(values: &[i32]) -> InferenceRequest {
         timeout_microseconds: 0,
         received: Instant::now(),
         deadline: None,
+        trace: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hanok_protocol::v2_grpc::FILE_DESCRIPTOR_SET;
 use hanok_protocol::v2_grpc::wire::health::health_server::{HealthServer, SERVICE_NAME as HEALTH};
@@ -23,6 +23,7 @@ use tonic::service::Routes;
 use tower_service::Service;
 
 use super::health::HealthService;
+use super::sent_trace::end_trace_when_sent;
 use super::service::InferenceService;
 use crate::connection::{ConnectionServer, ConnectionWatch, WatchedStream, drive};
 use crate::http::http2_builder;
@@ -42,6 +43,8 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// What all calls of the connection together may leave unread.
     pub(super) unread: Arc<UnreadBudget>,
+    /// When the call's head came; only while traces are on.
+    pub(super) called: Option<Instant>,
 }
 
 /// The services of one port. The inference service is called directly; the others, rarely used, share a router.
@@ -101,11 +104,15 @@ fn random() -> u64 {
 type Reply = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 impl Services {
-    fn call(&self, request: Request<Incoming>) -> Reply {
+    fn call(&self, request: Request<Incoming>, is_traced: bool) -> Reply {
         let path = request.uri().path();
         let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(INFERENCE));
         if rest.is_some_and(|rest| rest.starts_with('/')) {
-            return self.inference.clone().call(request);
+            let reply = self.inference.clone().call(request);
+            if is_traced {
+                return Box::pin(async move { reply.await.map(end_trace_when_sent) });
+            }
+            return reply;
         }
         let mut others = self.others.clone();
         Box::pin(async move {
@@ -128,7 +135,8 @@ impl ConnectionServer for GrpcServer {
         if let Some(age) = self.state.limits.max_connection_age {
             watch.lives_for(jittered(age, random()), self.state.limits.max_connection_age_grace);
         }
-        let peer = Peer { address: peer, unread: UnreadBudget::new(self.state.limits.max_unread_bytes) };
+        let peer = Peer { address: peer, unread: UnreadBudget::new(self.state.limits.max_unread_bytes), called: None };
+        let tracer = Arc::clone(&self.state.tracer);
         async move {
             match stream.opens_as_http2().await {
                 Ok(true) => watch.multiplexed(),
@@ -142,8 +150,9 @@ impl ConnectionServer for GrpcServer {
                 }
             }
             let service = service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(peer.clone());
-                services.call(request)
+                let called = tracer.is_on().then(Instant::now);
+                request.extensions_mut().insert(Peer { called, ..peer.clone() });
+                services.call(request, called.is_some())
             });
             let connection = builder.serve_connection(stream, service);
             let result = drive(connection, &watch, |connection| connection.graceful_shutdown()).await;

@@ -7,11 +7,13 @@ use hanok_protocol::v2_grpc::wire::inference::{ModelInferRequest, ModelInferResp
 use hanok_protocol::v2_grpc::{GrpcLimits, infer_response_message, parse_infer_request, parse_version};
 use hanok_protocol::{InferReply, OutputPlan, UnaryEndpoint, prepare_with_regions, refuse_decoupled, reply_outputs};
 use hanok_routing::RequestedVersion;
+use hanok_telemetry::RequestTrace;
 use tonic::metadata::MetadataMap;
 
 use crate::admission::Permit;
 use crate::http::{check_id, forward_headers};
 use crate::inference::{Outcome, admit_regions, fix_deadline, infer};
+use crate::request_tracing::Arrival;
 use crate::state::ServerState;
 use crate::traffic::{MessageFacts, RequestHead, Routed};
 
@@ -25,20 +27,22 @@ pub(super) struct Understood {
     pub(super) held: (Permit, Option<Permit>),
 }
 
-/// Answers one unary call.
+/// Answers one unary call, whose head came at `called` where traces are on; its trace goes on with the reply.
 pub(super) async fn answer(
     state: &ServerState,
     metadata: MetadataMap,
     message: ModelInferRequest,
-) -> Result<ModelInferResponse, ServingError> {
-    let received = Instant::now();
+    called: Option<Instant>,
+) -> Result<(ModelInferResponse, Option<Box<RequestTrace>>), ServingError> {
+    let mut arrival = Arrival::over_grpc(called);
     let _permit = state.admission.request()?;
     let timeout = call_timeout(&metadata);
-    let understood = understand(state, metadata, message, received, timeout, Some(UnaryEndpoint::Grpc))?;
+    let understood = understand(state, metadata, message, &mut arrival, timeout, Some(UnaryEndpoint::Grpc))?;
     let Understood { routed, request, plan, held: _held, .. } = understood;
     let id = request.id.clone();
     let mut response = infer(&state.traffic, &routed, request, &id).await?;
-    reply_message(&routed, &plan, &id, &mut response)
+    let reply = reply_message(&routed, &plan, &id, &mut response)?;
+    Ok((reply, arrival.trace))
 }
 
 /// From a message to a validated request with its deadline; counts the failure where a model is known.
@@ -46,10 +50,11 @@ pub(super) fn understand(
     state: &ServerState,
     metadata: MetadataMap,
     mut message: ModelInferRequest,
-    received: Instant,
+    arrival: &mut Arrival,
     timeout: Option<Duration>,
     endpoint: Option<UnaryEndpoint>,
 ) -> Result<Understood, ServingError> {
+    let received = arrival.received;
     let bytes = state.admission.body(message.raw_input_contents.iter().map(bytes::Bytes::len).sum())?;
     let version = requested_version(state, &message.model_name, &message.model_version)?;
     let model = std::mem::take(&mut message.model_name);
@@ -59,6 +64,9 @@ pub(super) fn understand(
     let count = |routed: &Routed, error: &ServingError| {
         Outcome::begin(&state.traffic, routed, received, "").fail(error);
     };
+    if let Some(routed) = &direct {
+        arrival.sample(state, &model, routed);
+    }
     if let (Some(routed), Some(endpoint)) = (&direct, endpoint) {
         refuse_decoupled(&routed.ready.config, endpoint).inspect_err(|error| count(routed, error))?;
     }
@@ -72,7 +80,9 @@ pub(super) fn understand(
         Some(routed) => routed,
         None => {
             let facts = MessageFacts::new(RequestHead::Grpc(&metadata), Some(&parsed), &state.traffic);
-            state.traffic.route(&model, version.of(&version_text), &facts)?
+            let routed = state.traffic.route(&model, version.of(&version_text), &facts)?;
+            arrival.sample(state, &model, &routed);
+            routed
         }
     };
     let prepared = || {
@@ -88,6 +98,7 @@ pub(super) fn understand(
             forward_headers(Some(pattern), &metadata.into_headers(), &mut request.parameters)?;
         }
         fix_deadline(&mut request, timeout, &state.limits);
+        arrival.understood(&mut request);
         Ok((request, plan, empty_final_response, fetched))
     };
     match prepared() {

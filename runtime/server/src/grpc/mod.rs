@@ -7,6 +7,7 @@ mod connection;
 mod health;
 mod infer;
 mod replies;
+mod sent_trace;
 mod service;
 mod stream;
 

@@ -18,6 +18,8 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
 use tonic::Status;
 
+use super::sent_trace::SentTrace;
+
 /// Replies that wait for a client to read, those of the frame that is on its way included.
 const REPLY_BUFFER: usize = 64;
 
@@ -28,7 +30,7 @@ type Place = (OwnedSemaphorePermit, Option<UnreadShare>);
 
 #[derive(Debug)]
 struct Exit {
-    receiver: mpsc::UnboundedReceiver<(Reply, Place)>,
+    receiver: mpsc::UnboundedReceiver<(Reply, Place, Option<SentTrace>)>,
     room: Arc<Semaphore>,
     /// The places of the frame that the transport fills or sends.
     frame: Vec<Place>,
@@ -53,7 +55,7 @@ impl Exit {
 /// Where the tasks of a call put their replies.
 #[derive(Clone, Debug)]
 pub(super) struct ReplySender {
-    sender: mpsc::UnboundedSender<(Reply, Place)>,
+    sender: mpsc::UnboundedSender<(Reply, Place, Option<SentTrace>)>,
     room: Arc<Semaphore>,
     exit: Arc<Mutex<Exit>>,
     patience: Duration,
@@ -91,8 +93,21 @@ impl ReplySender {
     /// # Errors
     /// When nobody reads any more: the call is over then.
     pub(super) async fn send(&self, reply: Reply, share: Option<UnreadShare>) -> Result<(), NobodyReads> {
+        self.send_last(reply, share, None).await
+    }
+
+    /// As [`ReplySender::send`], of the last reply to a request: its trace, if it has one, ends when the transport takes it.
+    ///
+    /// # Errors
+    /// As [`ReplySender::send`].
+    pub(super) async fn send_last(
+        &self,
+        reply: Reply,
+        share: Option<UnreadShare>,
+        trace: Option<SentTrace>,
+    ) -> Result<(), NobodyReads> {
         let place = self.place().await?;
-        self.sender.send((reply, (place, share))).map_err(|_closed| NobodyReads)
+        self.sender.send((reply, (place, share), trace)).map_err(|_closed| NobodyReads)
     }
 
     async fn place(&self) -> Result<OwnedSemaphorePermit, NobodyReads> {
@@ -145,8 +160,11 @@ impl tokio_stream::Stream for Replies {
             exit.frame.clear();
         }
         match exit.receiver.poll_recv(context) {
-            Poll::Ready(Some((reply, place))) => {
+            Poll::Ready(Some((reply, place, trace))) => {
                 exit.frame.push(place);
+                if let Some(trace) = trace {
+                    trace.end();
+                }
                 exit.taken += 1;
                 Poll::Ready(Some(reply))
             }

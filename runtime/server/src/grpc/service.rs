@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use hanok_backend::ServingError;
-use hanok_protocol::ModelMetadata;
 use hanok_protocol::v2_grpc::wire::inference as wire;
 use hanok_protocol::v2_grpc::wire::inference::grpc_inference_service_server::GrpcInferenceService;
 use hanok_protocol::v2_grpc::{
@@ -11,6 +10,7 @@ use hanok_protocol::v2_grpc::{
     server_metadata_message, statistics_message, to_status,
 };
 use hanok_protocol::v2_http::{CudaRegion, CudaRegionRequest, SystemRegion, SystemRegionRequest};
+use hanok_protocol::{ModelMetadata, trace_changes_of_message};
 use hanok_repository::LoadRequest;
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
@@ -19,10 +19,12 @@ use tonic::{Request, Response, Status, Streaming};
 use super::connection::Peer;
 use super::infer;
 use super::replies::Replies;
+use super::sent_trace::SentTrace;
 use super::stream::InferStream;
 use crate::description;
 use crate::operations;
 use crate::state::ServerState;
+use crate::trace_settings;
 
 /// Triton's inference service.
 #[derive(Debug)]
@@ -44,10 +46,6 @@ impl InferenceService {
 
     fn reply<T>(&self, result: Result<T, ServingError>) -> Result<Response<T>, Status> {
         result.map(Response::new).map_err(|error| self.status(&error))
-    }
-
-    fn not_offered<T>(&self, what: &str) -> Result<Response<T>, Status> {
-        self.reply(Err(ServingError::unsupported(format!("{what} is not supported by this server yet"))))
     }
 
     /// Checks that the caller may manage the server.
@@ -95,8 +93,16 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<wire::ModelInferRequest>,
     ) -> Result<Response<wire::ModelInferResponse>, Status> {
-        let (metadata, _, message) = request.into_parts();
-        self.reply(infer::answer(&self.state, metadata, message).await)
+        let (metadata, extensions, message) = request.into_parts();
+        let called = extensions.get::<Peer>().and_then(|peer| peer.called);
+        let answered = infer::answer(&self.state, metadata, message, called).await;
+        self.reply(answered).map(|reply| {
+            let (metadata, (message, trace), mut extensions) = reply.into_parts();
+            if let Some(trace) = trace {
+                extensions.insert(SentTrace::begin(trace));
+            }
+            Response::from_parts(metadata, message, extensions)
+        })
     }
 
     async fn model_stream_infer(
@@ -230,9 +236,21 @@ impl GrpcInferenceService for InferenceService {
 
     async fn trace_setting(
         &self,
-        _: Request<wire::TraceSettingRequest>,
+        request: Request<wire::TraceSettingRequest>,
     ) -> Result<Response<wire::TraceSettingResponse>, Status> {
-        self.not_offered("tracing")
+        if !request.get_ref().settings.is_empty() {
+            self.check_management(&request)?;
+        }
+        let wire::TraceSettingRequest { settings, model_name } = request.get_ref();
+        let model = (!model_name.is_empty()).then_some(model_name.as_str());
+        let told = if settings.is_empty() {
+            trace_settings::told(&self.state, model)
+        } else {
+            trace_settings::check_model(&self.state, model)
+                .and_then(|()| trace_changes_of_message(settings))
+                .and_then(|changes| trace_settings::change(&self.state, model, &changes))
+        };
+        self.reply(told.map(|told| told.message()))
     }
 
     async fn system_shared_memory_status(

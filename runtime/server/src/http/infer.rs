@@ -3,7 +3,6 @@
 //! Cheap refusals first: limits before the body, the body's length before its bytes, the model before the tensors.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use hanok_backend::{InferenceRequest, ServingError};
@@ -26,6 +25,7 @@ use super::reply::{self, Reply};
 use super::request_body::{BodyFailure, take_body};
 use crate::admission::Permit;
 use crate::inference::{Outcome, admit_regions, fix_deadline, infer};
+use crate::request_tracing::Arrival;
 use crate::state::ServerState;
 use crate::traffic::{MessageFacts, RequestHead, Routed};
 
@@ -40,7 +40,8 @@ pub(super) async fn answer(
     model: &str,
     version: RequestedVersion<'_>,
 ) -> Reply {
-    let received = Instant::now();
+    let mut arrival = Arrival::over_http();
+    let is_traced = state.tracer.is_on();
     let permit = match state.admission.request() {
         Ok(permit) => permit,
         Err(error) => return reply::closing(reply::failure(&error, state)),
@@ -62,12 +63,15 @@ pub(super) async fn answer(
             return reply::closing(reply::refusal(status, "the request's body is not framed correctly"));
         }
     };
+    if is_traced {
+        arrival.body_has_come();
+    }
     let bytes_permit = match state.admission.body(body.len()) {
         Ok(permit) => permit,
         Err(error) => return reply::failure(&error, state),
     };
     let answered = match inflated(body, coding, state) {
-        Ok(body) => execute(state, &head.headers, &body, model, version, received).await,
+        Ok(body) => execute(state, &head.headers, &body, model, version, &mut arrival).await,
         Err(error) => Err(error),
     };
     let mut reply = match answered {
@@ -76,6 +80,9 @@ pub(super) async fn answer(
     };
     reply.body_mut().hold(permit);
     reply.body_mut().hold(bytes_permit);
+    if let Some(trace) = arrival.trace {
+        reply.body_mut().trace(trace);
+    }
     reply
 }
 
@@ -106,12 +113,12 @@ async fn execute(
     body: &Bytes,
     model: &str,
     version: RequestedVersion<'_>,
-    received: Instant,
+    arrival: &mut Arrival,
 ) -> Result<Answered, ServingError> {
     // Who serves is known before anything is parsed, unless the table has a say in it.
     let direct = state.traffic.direct(model, version).transpose()?;
     let Understood { routed, request, plan, fetched: _fetched } =
-        understood(state, headers, body, (model, version), direct, received)?;
+        understood(state, headers, body, (model, version), direct, arrival)?;
     let id = request.id.clone();
     let mut response = infer(&state.traffic, &routed, request, &id).await?;
     let outputs = reply_outputs(&mut response, &plan, &routed.ready.config, &routed.ready.labels)?;
@@ -143,8 +150,12 @@ fn understood(
     body: &Bytes,
     (model, version): (&str, RequestedVersion<'_>),
     direct: Option<Routed>,
-    received: Instant,
+    arrival: &mut Arrival,
 ) -> Result<Understood, ServingError> {
+    let received = arrival.received;
+    if let Some(routed) = &direct {
+        arrival.sample(state, model, routed);
+    }
     let parsed = match parse(state, headers, body, model, direct.as_ref()) {
         Ok(parsed) => parsed,
         Err(error) => {
@@ -158,7 +169,9 @@ fn understood(
         Some(routed) => routed,
         None => {
             let facts = MessageFacts::new(RequestHead::Http(headers), parsed.as_ref(), &state.traffic);
-            state.traffic.route(model, version, &facts)?
+            let routed = state.traffic.route(model, version, &facts)?;
+            arrival.sample(state, model, &routed);
+            routed
         }
     };
     let prepared = || {
@@ -173,6 +186,7 @@ fn understood(
         check_id(&request, state)?;
         forward_headers(state.behaviour.http_header_forward.as_ref(), headers, &mut request.parameters)?;
         fix_deadline(&mut request, None, &state.limits);
+        arrival.understood(&mut request);
         Ok((request, plan, fetched))
     };
     match prepared() {

@@ -70,13 +70,13 @@ pub(super) async fn answer(state: &Arc<ServerState>, request: Request<Incoming>,
                 Err(error) => reply::failure(&error, state),
             }
         }
-        Route::TraceSetting { .. } => not_offered(state, "tracing"),
         Route::Generate { .. } | Route::GenerateStream { .. } => not_offered(state, "the generate extension"),
         Route::Infer { .. }
         | Route::RepositoryLoad { .. }
         | Route::RepositoryUnload { .. }
         | Route::SharedMemory { .. }
-        | Route::Logging => {
+        | Route::Logging
+        | Route::TraceSetting { .. } => {
             // Answered elsewhere; named so that a new route cannot be forgotten here.
             reply::refusal(StatusCode::NOT_FOUND, "not found")
         }

@@ -1,10 +1,11 @@
-//! Routes that change what the server does: load, unload, log settings, device memory of clients.
+//! Routes that change what the server does: load, unload, log and trace settings, device memory of clients.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hanok_backend::ServingError;
+use hanok_protocol::trace_changes_of_body;
 use hanok_protocol::v2_http::{
     Route, SharedMemoryAction, SharedMemoryKind, parse_cuda_region, parse_load, parse_system_region, parse_unload,
 };
@@ -19,6 +20,7 @@ use super::request_body::{BodyFailure, take_body};
 use crate::cuda_regions::in_use;
 use crate::operations;
 use crate::state::ServerState;
+use crate::trace_settings;
 
 /// Whether a route needs the right to manage the server.
 pub(super) fn is_management(route: &Route<'_>) -> bool {
@@ -28,6 +30,7 @@ pub(super) fn is_management(route: &Route<'_>) -> bool {
             | Route::RepositoryUnload { .. }
             | Route::Logging
             | Route::SharedMemory { action: SharedMemoryAction::Register | SharedMemoryAction::Unregister, .. }
+            | Route::TraceSetting { .. }
     )
 }
 
@@ -66,6 +69,10 @@ pub(super) async fn answer(
             state.cuda_regions.unregister(state.repository.gpus(), region).map(|()| reply::empty())
         }
         Route::Logging if reading => Ok(reply::json(operations::log_settings(state).to_string())),
+        Route::TraceSetting { model } if reading => {
+            trace_settings::told(state, model).map(|told| reply::json(told.body()))
+        }
+        Route::TraceSetting { model } => change_trace_settings(state, model, &body),
         Route::Logging => operations::set_log_settings(state, &body).map(|settings| reply::json(settings.to_string())),
         _ => Err(ServingError::unsupported("'repository_name' specification is not supported")),
     };
@@ -90,6 +97,12 @@ fn register_region(
         }
     }
     .map(|()| reply::empty())
+}
+
+fn change_trace_settings(state: &ServerState, model: Option<&str>, body: &[u8]) -> Result<Reply, ServingError> {
+    trace_settings::check_model(state, model)?;
+    let changes = trace_changes_of_body(body)?;
+    trace_settings::change(state, model, &changes).map(|told| reply::json(told.body()))
 }
 
 async fn load(state: &ServerState, model: &str, body: &[u8]) -> Result<Reply, ServingError> {

@@ -1,12 +1,14 @@
 //! The body of a reply: a few buffers, sent in order, none of them copied.
 //!
-//! Holds the permits of its request, so that they are released when the last byte was handed over.
+//! Holds the permits of its request, so that they are released when the last byte was handed over; and its trace, if it has
+//! one, which ends then.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use hanok_telemetry::{Activity, RequestTrace};
 use hyper::body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 
@@ -18,6 +20,7 @@ pub(crate) struct ReplyBody {
     parts: SmallVec<[Bytes; 2]>,
     next: usize,
     permits: SmallVec<[Permit; 2]>,
+    trace: Option<Box<RequestTrace>>,
 }
 
 impl ReplyBody {
@@ -27,11 +30,17 @@ impl ReplyBody {
 
     pub(crate) fn new(parts: impl IntoIterator<Item = Bytes>) -> Self {
         let parts = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        Self { parts, next: 0, permits: SmallVec::new() }
+        Self { parts, next: 0, permits: SmallVec::new(), trace: None }
     }
 
     pub(crate) fn hold(&mut self, permit: Permit) {
         self.permits.push(permit);
+    }
+
+    /// Takes the request's trace along, in which the reply is sent from now on.
+    pub(crate) fn trace(&mut self, trace: Box<RequestTrace>) {
+        trace.mark(Activity::HttpSendStart);
+        self.trace = Some(trace);
     }
 
     /// The buffers that are still to be sent.
@@ -60,6 +69,11 @@ impl Body for ReplyBody {
             return Poll::Ready(None);
         };
         self.next += 1;
+        if self.next == self.parts.len()
+            && let Some(trace) = self.trace.take()
+        {
+            trace.mark(Activity::HttpSendEnd);
+        }
         Poll::Ready(Some(Ok(Frame::data(part))))
     }
 

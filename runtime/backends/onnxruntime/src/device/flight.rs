@@ -3,11 +3,12 @@
 //! Invariant: nothing here is dropped or used again before the last mark was waited for, or the streams are at rest.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hanok_backend::{DeviceTimes, RegionSlice, ServingError};
 use hanok_devices::{Context, DeviceBuffer, DeviceError, Event, RingRange};
+use hanok_telemetry::{DeviceMarks, DeviceSpans};
 use hanok_tensor::Shape;
 use smallvec::SmallVec;
 
@@ -39,6 +40,18 @@ impl Marks {
             ready: event()?,
             done: event()?,
         })
+    }
+
+    /// Where on the host's clock they are, after the last mark was reached, which the host knows since `seen`; work was put on
+    /// the device from `begun` on.
+    pub(super) fn spans(&self, begun: Instant, seen: Instant) -> Result<DeviceSpans, DeviceError> {
+        let marks = DeviceMarks {
+            copying: self.done.since(&self.copying)?,
+            copied: self.done.since(&self.copied)?,
+            computing: self.done.since(&self.computing)?,
+            computed: self.done.since(&self.computed)?,
+        };
+        Ok(DeviceSpans::place(&marks, begun, seen))
     }
 
     /// What the device's clock says, after the last mark was reached; `gathering` was spent by the processor.
@@ -86,6 +99,8 @@ pub(super) struct Load {
     pub(super) refused: Vec<(usize, ServingError)>,
     /// Time of the processor before the first copy.
     pub(super) gathering: Duration,
+    /// When the first copy was put on its stream.
+    pub(super) begun: Option<Instant>,
     /// Held until the device is done with them.
     pub(super) buffers: SmallVec<[DeviceBuffer; 2]>,
     pub(super) regions: SmallVec<[RegionSlice; 4]>,

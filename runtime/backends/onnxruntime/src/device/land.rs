@@ -1,5 +1,7 @@
 //! The end of a batch on the device: its last mark is waited for, and its outputs are handed over.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use hanok_backend::{Batch, ServingError, client_output_shape};
 use hanok_tensor::AlignedBuffer;
@@ -16,6 +18,9 @@ impl DeviceInstance {
         let mut in_flight = InFlight(Some([going, &parts.stream, coming]));
         marks.done.wait()?;
         in_flight.0 = None;
+        if let (true, Some(begun)) = (batch.is_traced(), load.begun) {
+            batch.set_device_spans(marks.spans(begun, Instant::now())?);
+        }
         let times = marks.times(load.gathering)?;
         batch.set_device_times(times);
         let Load { rows, padded, .. } = *load;

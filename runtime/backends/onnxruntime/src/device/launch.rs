@@ -83,6 +83,7 @@ impl DeviceInstance {
         };
         let copies = inputs.gather(load.going.as_ref().map_or(&mut [], |range| staging.bytes(range)), arriving)?;
         load.gathering = began.elapsed();
+        load.begun = Some(began + load.gathering);
 
         let copier = generation.copier();
         let mut in_flight = InFlight(Some([going, stream, coming]));

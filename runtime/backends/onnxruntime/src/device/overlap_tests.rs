@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
 use hanok_backend::conformance::Fixture;
-use hanok_backend::{Backend, ErrorCode, InferenceRequest, ModelInstance, OutputSelection, ServingError};
+use hanok_backend::{Backend, Batch, ErrorCode, InferenceRequest, ModelInstance, OutputSelection, ServingError};
 use hanok_devices::{PoolSizes, Stream, StreamPriority};
+use hanok_telemetry::{DeviceSpans, TraceClock, TraceTimes};
 
 use super::region_tests::{Answers, batching, execute, not_yet, with_batch};
 use super::tests::{COPY_IN, StagedOnHost, instance_of};
@@ -64,6 +66,28 @@ fn staging_of_a_batch_that_could_not_be_started_is_given_back() {
                 assert_equal(&end(&mut *instance, &fixture, &batch).unwrap(), &expected);
             }
         }
+    }
+}
+
+#[test]
+fn a_traced_batch_tells_where_it_was_on_the_device() {
+    for graphs in [false, true] {
+        let Some((backend, _alone)) = StagedOnHost::open(graphs, &PoolSizes::default()) else { return };
+        let fixture = batching();
+        let model = backend.load(&fixture.source()).unwrap();
+        let mut instance = instance_of(&*model).unwrap();
+        let plain = fixture.samples[0].request(OutputSelection::All);
+        let clock = TraceClock::new(Instant::now(), Duration::from_secs(1));
+        let traced = InferenceRequest { trace: Some(Arc::new(TraceTimes::new(clock))), ..plain.clone() };
+        let mut spans = |requests: &[&InferenceRequest]| {
+            let work = |batch: &mut Batch<'_>| instance.execute(batch).map(|()| batch.device_spans());
+            with_batch(&fixture, requests, true, work).0.unwrap()
+        };
+        assert_eq!(spans(&[&plain, &plain]), None, "nobody asks for it");
+        let before = Instant::now();
+        let DeviceSpans { copy_in, execute, copy_out } = spans(&[&plain, &traced]).unwrap();
+        let moments = [before, copy_in.0, copy_in.1, execute.0, execute.1, copy_out.0, copy_out.1, Instant::now()];
+        assert!(moments.is_sorted(), "{moments:?}");
     }
 }
 
