@@ -1,10 +1,11 @@
 """Networks for measuring GPUs, generated where they are measured: ResNet-50, BERT-base and a small perceptron, in half precision.
 
 Weights are random (seeded, scaled so that values stay in range): speed does not depend on them, and answers are compared
-between devices, not with labels. Needs numpy and onnx.  usage: networks.py FOLDER
+between devices, not with labels. Needs numpy and onnx.  usage: networks.py FOLDER [NAME...]
 """
 
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -23,11 +24,15 @@ class Graph:
         self.random = numpy.random.default_rng(seed)
         self.nodes, self.weights = [], []
 
-    def weight(self, shape, scale=None, value=None) -> str:
-        """A half-precision weight: random with the deviation `scale`, or filled with `value`."""
+    def weight(self, shape, scale=None, value=None, balanced=False) -> str:
+        """A half-precision weight: random with the deviation `scale`, or filled with `value`. `balanced` filters sum to zero: what
+        all their inputs have in common, as after a rectifier, does not drown what tells one input from another, which is what
+        batch normalisation does in a trained network."""
         if value is None:
             scale = scale if scale is not None else 1 / math.sqrt(numpy.prod(shape[1:]) or 1)
             array = self.random.standard_normal(shape) * scale
+            if balanced:
+                array -= array.mean(axis=tuple(range(1, len(shape))), keepdims=True)
         else:
             array = numpy.full(shape, value)
         return self.constant(array.astype(numpy.float16))
@@ -62,8 +67,9 @@ def resnet50(path: Path):
     graph = Graph(50)
 
     def convolution(value, channels, filters, size, stride=1, relu=True):
-        weight = graph.weight((filters, channels, size, size), math.sqrt(1 / (channels * size * size)))
-        value = graph.node("Conv", value, weight, graph.weight((filters,), 0.01), strides=[stride] * 2, pads=[size // 2] * 4)
+        # As large that values keep their size through balanced filters and rectifiers.
+        weight = graph.weight((filters, channels, size, size), math.sqrt(3 / (channels * size * size)), balanced=channels > 3)
+        value = graph.node("Conv", value, weight, graph.weight((filters,), 0.001), strides=[stride] * 2, pads=[size // 2] * 4)
         return graph.node("Relu", value) if relu else value
 
     value = convolution("INPUT", 3, 64, 7, 2)
@@ -81,7 +87,7 @@ def resnet50(path: Path):
             value = graph.node("Relu", graph.node("Mul", graph.node("Add", value, inner), graph.constant(numpy.float16(0.7))))
             channels = 4 * width
     value = graph.node("Flatten", graph.node("GlobalAveragePool", value), axis=1)
-    value = graph.node("Gemm", value, graph.weight((1000, 2048)), graph.weight((1000,), value=0), transB=1)
+    value = graph.node("Gemm", value, graph.weight((1000, 2048), balanced=True), graph.weight((1000,), value=0), transB=1)
     graph.save(path, [("INPUT", HALF, [3, 224, 224])], value, [1000])
 
 
@@ -131,20 +137,47 @@ def perceptron(path: Path, widths=(256, 256, 256, 16)):
 NETWORKS = {"resnet50": (resnet50, 64), "bert_base": (bert_base, 32), "perceptron": (perceptron, 64)}
 
 
-def write(folder: Path, kind: str, suffix: str = "", extra: str = "", names=NETWORKS):
-    """Writes a repository of the networks, each as NAMEsuffix with instances of `kind`."""
+def rows(name: str, batch: int, random):
+    """An input of `batch` rows that differ as a whole, and its data type: averaged over, mere noise is always the same."""
+    if name == "bert_base":
+        return random.integers(0, 30522, (batch, 128)), "INT64"
+    shape = (batch, 3, 224, 224) if name == "resnet50" else (batch, 64)
+    of_each = shape[:2] + (1,) * (len(shape) - 2)
+    noise, gain, level = random.standard_normal(shape), random.uniform(0.2, 2, of_each), random.standard_normal(of_each)
+    return (noise * gain + level).astype(numpy.float16), "FP16"
+
+
+MADE: dict[str, Path] = {}
+
+
+def graphs(largest: int) -> str:
+    """CUDA graphs in steps of an eighth: with powers of two alone a batch of half of `largest` and one row costs as much as a full
+    one, so that at four fifths of the full load batches stay there and every request waits for a whole one."""
+    sizes = sorted({1, 2, 4} | set(range(largest // 8, largest + 1, largest // 8)))
+    return "optimization { cuda { graphs: true " + " ".join(f"graph_spec {{ batch_size: {size} }}" for size in sizes) + " } }"
+
+
+def write(folder: Path, kind: str, suffix: str = "", with_graphs: bool = False, names=NETWORKS):
+    """Writes a repository of the networks, each as NAMEsuffix with instances of `kind`. Each network is made once in a process:
+    its further files are links to the first, so all of them lie on one disk."""
     for name in names:
         build, largest = NETWORKS[name]
         model = folder / (name + suffix)
-        if not (model / "1/model.onnx").exists():
-            build(model / "1/model.onnx")
+        file = model / "1/model.onnx"
+        if name not in MADE:
+            build(file)
+            MADE[name] = file
+        elif not file.exists():
+            file.parent.mkdir(parents=True)
+            os.link(MADE[name], file)
         (model / "config.pbtxt").write_text(
             f'backend: "onnxruntime"\nmax_batch_size: {largest}\ndynamic_batching {{ }}\n'
-            f"instance_group [ {{ count: 1 kind: {kind} }} ]\n{extra}\n"
+            f"instance_group [ {{ count: 1 kind: {kind} }} ]\n"
+            + (graphs(largest) if with_graphs else "")
         )
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2 or set(sys.argv[2:]) - set(NETWORKS):
         sys.exit(__doc__)
-    write(Path(sys.argv[1]), "KIND_CPU")
+    write(Path(sys.argv[1]), "KIND_CPU", names=sys.argv[2:] or NETWORKS)

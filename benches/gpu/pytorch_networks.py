@@ -1,5 +1,11 @@
-"""The networks of `networks.py` by PyTorch's own layers, compiled and captured as CUDA graphs: what stands beside our figures."""
+"""The networks of `networks.py` by PyTorch's own layers, compiled and captured as CUDA graphs: what stands beside our figures.
 
+Prints rows a second as JSON.  usage: pytorch_networks.py resnet50|bert_base SECONDS MODE
+MODE is one of torch.compile's, such as `max-autotune-no-cudagraphs`: the graph is captured here, around everything.
+"""
+
+import json
+import sys
 import time
 
 import torch
@@ -45,9 +51,9 @@ def resnet50():
     return model, torch.randn(64, 3, 224, 224, device="cuda", dtype=torch.half)
 
 
-def rate(model, data, seconds):
+def rate(model, data, seconds, mode):
     """Rows a second of the compiled network, batch after batch."""
-    model = torch.compile(model.half().eval().cuda(), mode="max-autotune-no-cudagraphs")
+    model = torch.compile(model.half().eval().cuda(), mode=mode)
     with torch.inference_mode():
         for _ in range(5):
             model(data)
@@ -61,3 +67,10 @@ def rate(model, data, seconds):
             torch.cuda.synchronize()
             count += 1
         return len(data) * count / (time.monotonic() - begin)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4 or sys.argv[1] not in ("resnet50", "bert_base"):
+        sys.exit(__doc__)
+    network = {"resnet50": resnet50, "bert_base": bert_base}[sys.argv[1]]
+    print(json.dumps({"rows_per_second": rate(*network(), float(sys.argv[2]), sys.argv[3])}))

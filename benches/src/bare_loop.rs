@@ -19,9 +19,17 @@ use hanok_backend::{
 use hanok_backend_onnxruntime::{LibrarySearch, OnnxRuntimeBackend, locate};
 use hanok_devices::{DiscoverySettings, PinnedPool, PoolSizes, discover};
 use hanok_model_config::{CompletionFacts, ModelConfig, load_config, read_onnx_signature};
-use hanok_tensor::{AlignedBuffer, Shape};
+use hanok_tensor::{AlignedBuffer, DataType, Shape};
 
 use crate::Problem;
+
+/// What inputs hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Data {
+    Zero,
+    /// Floats from 0 to 1, whole numbers from 0 to 99.
+    Random,
+}
 
 /// Arguments of the bare loop.
 #[derive(Debug, clap::Args)]
@@ -34,6 +42,9 @@ pub(crate) struct BareLoopArguments {
     /// Execute on the GPU with this ordinal, in the place of the processors.
     #[arg(long)]
     gpu: Option<u32>,
+    /// What inputs hold: zeros, or what `hanok bench` generates. A GPU draws less power, and computes faster, on zeros.
+    #[arg(long, value_enum, default_value = "zero")]
+    data: Data,
     /// The library; without it those of the project folder and of Python packages are searched.
     #[arg(long)]
     library: Option<PathBuf>,
@@ -72,7 +83,7 @@ pub(crate) fn run(arguments: &BareLoopArguments) -> Result<(), Problem> {
     let placement = InstancePlacement { name: "bare".to_owned(), placement };
     let mut instance = model.create_instance(&placement).map_err(|error| error.to_string())?;
 
-    let (shapes, buffers) = zeros(&config, arguments.batch)?;
+    let (shapes, buffers) = tensors(&config, arguments.batch, arguments.data)?;
     let request = request(arguments.batch);
     let mut execute = || -> Result<(), Problem> {
         let inputs = shapes.iter().zip(&buffers).map(|(shape, data)| Some(BatchInput { shape: shape.clone(), data }));
@@ -117,8 +128,8 @@ fn configuration(folder: &Path, gpu_available: bool) -> Result<ModelConfig, Prob
     Ok(loaded.config)
 }
 
-/// Zeros for every input, and their shapes.
-fn zeros(config: &ModelConfig, rows: u32) -> Result<(Vec<Shape>, Vec<AlignedBuffer>), Problem> {
+/// Every input, and their shapes.
+fn tensors(config: &ModelConfig, rows: u32, data: Data) -> Result<(Vec<Shape>, Vec<AlignedBuffer>), Problem> {
     let mut shapes = Vec::new();
     let mut buffers = Vec::new();
     for input in &config.inputs {
@@ -126,10 +137,41 @@ fn zeros(config: &ModelConfig, rows: u32) -> Result<(Vec<Shape>, Vec<AlignedBuff
         let shape: Shape = batch.into_iter().chain(input.model_dims().iter().copied()).collect();
         let size = shape.byte_size(input.data_type).map_err(|error| format!("input `{}`: {error}", input.name))?;
         let size = size.ok_or_else(|| format!("input `{}` is text, which the bare loop lacks", input.name))?;
-        buffers.push(AlignedBuffer::zeroed(size));
+        let mut buffer = AlignedBuffer::zeroed(size);
+        if data == Data::Random {
+            fill(&mut buffer, input.data_type, &mut 1);
+        }
+        buffers.push(buffer);
         shapes.push(shape);
     }
     Ok((shapes, buffers))
+}
+
+/// SplitMix64 (Steele, Lea and Flood 2014), as the generator has it.
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// Fills a tensor of `data_type` with numbers that `state` gives, little-endian.
+fn fill(bytes: &mut [u8], data_type: DataType, state: &mut u64) {
+    let width = data_type.element_size().unwrap_or(1);
+    for element in bytes.chunks_exact_mut(width) {
+        let bits = next(state);
+        #[allow(clippy::cast_precision_loss, reason = "24 bits are exact in a float")]
+        let unit = (bits >> 40) as f32 / 16_777_216.0;
+        match data_type {
+            DataType::Fp16 => element.copy_from_slice(&half::f16::from_f32(unit).to_le_bytes()),
+            DataType::Bf16 => element.copy_from_slice(&half::bf16::from_f32(unit).to_le_bytes()),
+            DataType::Fp32 => element.copy_from_slice(&unit.to_le_bytes()),
+            DataType::Fp64 => element.copy_from_slice(&f64::from(unit).to_le_bytes()),
+            DataType::Bool => element[0] = u8::from(bits % 2 == 1),
+            _ => element[0] = u8::try_from(bits % 100).unwrap_or(0),
+        }
+    }
 }
 
 fn request(rows: u32) -> InferenceRequest {
@@ -146,5 +188,28 @@ fn request(rows: u32) -> InferenceRequest {
         received: Instant::now(),
         deadline: None,
         trace: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_numbers_are_those_of_their_types() {
+        let numbers = |data_type: DataType| {
+            let mut bytes = vec![0; 800];
+            fill(&mut bytes, data_type, &mut 1);
+            bytes
+        };
+        for bytes in numbers(DataType::Fp16).as_chunks::<2>().0 {
+            assert!((0.0..=1.0).contains(&half::f16::from_le_bytes(*bytes).to_f32()));
+        }
+        for bytes in numbers(DataType::Fp32).as_chunks::<4>().0 {
+            assert!((0.0..1.0).contains(&f32::from_le_bytes(*bytes)));
+        }
+        let tokens = numbers(DataType::Int64);
+        assert!(tokens.as_chunks::<8>().0.iter().all(|bytes| i64::from_le_bytes(*bytes) < 100));
+        assert!(tokens.iter().any(|&byte| byte > 50));
     }
 }

@@ -13,7 +13,7 @@ use hanok_repository::{
 };
 use hanok_server::{
     Admission, Behaviour, CudaRegions, Endpoints, Lifecycle, Limits, Management, RunningServer, ServerIdentity,
-    ServerState, Stage, Traffic,
+    ServerState, Stage, SystemRegions, Traffic,
 };
 use hanok_telemetry::{LogFormat, LogLevel, LogSettings, Logging};
 use tokio::signal::unix::{SignalKind, signal};
@@ -390,6 +390,7 @@ fn server_state(
         limits,
         lifecycle: Lifecycle::new(),
         cuda_regions: CudaRegions::new(pinned),
+        system_regions: SystemRegions::new(arguments.life.allow_client_shm),
         behaviour: Behaviour {
             profile: match arguments.http.status_profile {
                 ProfileName::Triton => StatusProfile::Triton,

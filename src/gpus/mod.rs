@@ -90,6 +90,13 @@ pub(crate) fn findings(discovery: &Discovery) -> Vec<String> {
     }
     lines.extend(discovery.devices.iter().map(|device| format!("GPU {device}")));
     lines.extend(discovery.failures.iter().map(|(ordinal, error)| format!("GPU {ordinal} does not answer: {error}")));
+    lines.extend(discovery.parts_out_of_sight().into_iter().map(|part| {
+        let name = if part.name.is_empty() { String::new() } else { format!(" ({})", part.name) };
+        format!(
+            "a part of a GPU{name} is not used by this process, which sees one: CUDA_VISIBLE_DEVICES={} addresses it",
+            part.uuid
+        )
+    }));
     lines.push(match discovery.why_none() {
         Some(_) => "models execute on the processors".to_owned(),
         None => "models execute on GPUs when the server is started with --cuda, which is experimental".to_owned(),

@@ -108,7 +108,6 @@ inert_flags! {
     min_supported_compute_capability: "min-supported-compute-capability" => Harmless, "not offered for GPUs yet";
     buffer_manager_thread_count: "buffer-manager-thread-count" => Harmless, "requests are slices of what was received; the one copy is the instance's";
     host_policy: "host-policy" => Harmless, "instances are not pinned yet";
-    allow_client_shm: "allow-client-shm" => RefusedUnlessOff, "shared memory is not offered yet";
 }
 
 #[cfg(test)]

@@ -244,6 +244,10 @@ pub(crate) struct LifeFlags {
     /// Let everybody who reaches the port load and unload models: only behind a gateway that checks
     #[arg(long, conflicts_with = "management_token_file")]
     pub(crate) allow_open_management: bool,
+    /// Let callers who may manage the server register shared memory of this machine, for tensors of requests: whatever of it the
+    /// server's user may read and write
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value = "false", default_missing_value = "true", value_parser = boolean, action = ArgAction::Set)]
+    pub(crate) allow_client_shm: bool,
     /// Name that server metadata tells; clients of Triton look for `triton`
     #[arg(long = "id", value_name = "NAME", default_value = "triton")]
     pub(crate) server_id: String,

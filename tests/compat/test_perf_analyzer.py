@@ -39,6 +39,7 @@ CASES = {
     "images": ["digits", "-b", "8", "--concurrency-range", "2", "--input-data", "zero"],
     "version": ["flight_delay", "-x", "2", "-b", "2"],
     "sequences": ["sum", "--sequence-length", "6", "--concurrency-range", "3", "--input-data", "zero"],
+    "shared-memory": ["simple", "--shared-memory", "system", "--output-shared-memory-size", "1024", "--concurrency-range", "4"],
     "metrics": ["simple", "--collect-metrics", "--metrics-url", "METRICS", "--metrics-interval", "50", "--verbose-csv"],
 }
 ONLY_GRPC = {
@@ -57,7 +58,7 @@ def runs(libraries, tmp_path_factory):
     folder = tmp_path_factory.mktemp("perf_analyzer")
     values = {"IN": {"content": [4, 2, 0, 1], "shape": [4]}, "DELAY": {"content": [0, 0, 0, 0], "shape": [4]}, "WAIT": {"content": [0], "shape": [1]}}
     (folder / "repeat.json").write_text(json.dumps({"data": [values]}))
-    with HanokServer(models(ModelRepository(folder / "models"))) as server, ThreadPoolExecutor(4) as pool:
+    with HanokServer(models(ModelRepository(folder / "models")), "--allow-client-shm") as server, ThreadPoolExecutor(4) as pool:
         stands_for = {"METRICS": f"{server.metrics_address}/metrics", "REPEAT": str(folder / "repeat.json")}
 
         def analyze(run) -> tuple[subprocess.CompletedProcess, Path]:

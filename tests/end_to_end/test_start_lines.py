@@ -32,7 +32,7 @@ def test_a_triton_start_line(repository, serve):
 
 
 @pytest.mark.parametrize(
-    "flag", ["--grpc-use-ssl=true", "--http-restricted-api=inference:key=value", "--grpc-restricted-protocol=inference:k=v", "--allow-client-shm=true"]
+    "flag", ["--grpc-use-ssl=true", "--http-restricted-api=inference:key=value", "--grpc-restricted-protocol=inference:k=v"]
 )
 def test_what_must_not_be_ignored_is_refused(repository, flag):
     result = run("serve", "--model-repository", str(repository.add("m").path), "--http-port=0", "--grpc-port=0", "--metrics-port=0", flag)

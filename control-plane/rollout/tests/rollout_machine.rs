@@ -286,3 +286,16 @@ fn all_problems_of_a_plan_are_told_with_their_paths() {
     let unknown = serde_json::to_string(&plan()).unwrap().replacen("\"model\"", "\"modell\"", 1);
     assert!(serde_json::from_str::<RolloutPlan>(&unknown).unwrap_err().to_string().contains("unknown field `modell`"));
 }
+
+#[test]
+fn a_phase_is_called_as_it_is_stored_and_read_with_spaces() {
+    let at = |step| [Phase::Running { step }, Phase::Paused { step }, Phase::Inconclusive { step }];
+    for phase in at(1).into_iter().chain([Phase::Pending, Phase::Promoted, Phase::RolledBack, Phase::Aborted]) {
+        let stored = serde_json::to_value(phase).unwrap();
+        let stored =
+            stored.as_str().or_else(|| stored.as_object().and_then(|phase| phase.keys().next()).map(|key| &**key));
+        assert_eq!(stored, Some(phase.name()));
+    }
+    let refused = CommandRefused::WrongPhase { command: Command::Pause, phase: Phase::RolledBack };
+    assert_eq!(refused.to_string(), "`pause` is not possible: the rollout is rolled back");
+}

@@ -1,4 +1,4 @@
-//! Tensors in memory that a client lent by name (CUDA shared memory): where they lie, and how they come to the host.
+//! Tensors in memory that a client lent by name (shared memory, of the system or of CUDA): where they lie, and how they come to the host.
 //!
 //! Knows no driver: whoever keeps the regions implements [`RegionMemory`]. A request holds what it names, so that a region
 //! that is forgotten meanwhile stays until the request is done. The client may write to its memory at any time: what is
@@ -28,11 +28,11 @@ pub trait RegionMemory: Send + Sync + fmt::Debug {
     /// Where it begins, for those who execute on that device.
     ///
     /// # Errors
-    /// `Unavailable` when the memory was lost with its device's context.
+    /// `Unavailable` when the memory was lost with its device's context; `Internal` for memory of the host.
     fn place(&self) -> Result<DevicePlace, ServingError>;
 
-    /// The GPU that it lies on, whatever became of its context; asks nobody.
-    fn ordinal(&self) -> u32;
+    /// The GPU that it lies on, whatever became of its context; none for memory of the host. Asks nobody.
+    fn ordinal(&self) -> Option<u32>;
 
     /// Copies from `offset` on into `bytes`; blocks until they are there. The range lies within the region.
     ///
@@ -68,9 +68,9 @@ impl RegionSlice {
         self.length
     }
 
-    /// The GPU that it lies on.
+    /// The GPU that it lies on, if it is on one.
     #[must_use]
-    pub fn ordinal(&self) -> u32 {
+    pub fn ordinal(&self) -> Option<u32> {
         self.memory.ordinal()
     }
 
@@ -185,7 +185,7 @@ impl InferenceRequest {
         let Some(regions) = &self.regions else { return 0 };
         let of = |(index, slice): &(u16, RegionSlice)| {
             let stays = config.inputs.get(usize::from(*index)).is_some_and(|spec| may_stay(spec.data_type));
-            if stays && reads(slice.ordinal()) { 0 } else { slice.length() }
+            if stays && slice.ordinal().is_some_and(&reads) { 0 } else { slice.length() }
         };
         regions.inputs.iter().map(of).fold(0, usize::saturating_add)
     }
@@ -204,7 +204,8 @@ impl InferenceRequest {
             else {
                 continue;
             };
-            if may_stay(spec.data_type) && device.is_some() && Some(slice.place()?.ordinal) == device {
+            if may_stay(spec.data_type) && device.is_some() && slice.ordinal() == device {
+                slice.place()?;
                 kept.push((index, slice));
                 continue;
             }

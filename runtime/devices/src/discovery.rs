@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::device::{Device, DeviceKind, uuid_text};
 use crate::driver::Driver;
 use crate::error::DeviceError;
-use crate::nvml::Nvml;
+use crate::nvml::{Nvml, Part};
 
 /// Where the libraries are looked for; by default under their names, by the system's loader.
 #[derive(Clone, Debug)]
@@ -52,8 +52,17 @@ impl Discovery {
         Some(match (&self.driver, self.failures.first()) {
             (Err(error), _) => error.to_string(),
             (Ok(_), Some((ordinal, error))) => format!("device {ordinal} did not answer: {error}"),
-            (Ok(_), None) => "the CUDA driver has no device, or CUDA_VISIBLE_DEVICES hides all".to_owned(),
+            (Ok(_), None) => "the CUDA driver has no device, or CUDA_VISIBLE_DEVICES hides all (`hanok doctor` names the parts of GPUs)".to_owned(),
         })
+    }
+
+    /// Parts of GPUs (MIG) that this machine has and this process does not see: a process sees the one that
+    /// `CUDA_VISIBLE_DEVICES` names, or else the first.
+    #[must_use]
+    pub fn parts_out_of_sight(&self) -> Vec<Part> {
+        let parts = self.nvml.as_ref().map(|nvml| nvml.parts()).unwrap_or_default();
+        let seen = |part: &Part| self.devices.iter().any(|device| device.uuid == part.uuid);
+        parts.into_iter().filter(|part| !seen(part)).collect()
     }
 
     /// Memory in use on the device at `ordinal`, by whomever, where NVML tells it.

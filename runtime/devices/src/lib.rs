@@ -34,7 +34,7 @@ pub use memory::{
     Block, BlockAllocator, DeviceBuffer, DevicePool, Grant, HostTransfer, ParseSizeError, PinnedMemory, PinnedPool,
     PoolSizes, PoolStatistics, RingRange, StagingRing, size_class,
 };
-pub use nvml::{GpuReading, Nvml};
+pub use nvml::{GpuReading, Nvml, Part};
 pub use placement::{
     DeviceRoom, GroupWish, MemoryEstimate, Place, PlacedGroup, PlacementError, WishKind, parse_load_limit, place,
 };

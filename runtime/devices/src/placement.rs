@@ -76,7 +76,10 @@ pub enum PlacementError {
         group: String,
     },
     /// A named device is not there.
-    #[error("instance group `{group}` names GPU `{gpu}`, but this server has `{count}` of them, counted from 0")]
+    #[error(
+        "instance group `{group}` names GPU `{gpu}`, but this server has `{count}` of them, counted from 0 in the \
+             order of CUDA_VISIBLE_DEVICES, where GPUs and parts of them are named by UUID"
+    )]
     NoSuchGpu {
         /// The group.
         group: String,
@@ -205,7 +208,8 @@ mod tests {
         assert_eq!(text(wish(WishKind::Gpu, 1, &[]), &[]), "instance group `g` has kind KIND_GPU but there is no GPU");
         assert_eq!(
             text(wish(WishKind::Gpu, 1, &[2]), &[10, 10]),
-            "instance group `g` names GPU `2`, but this server has `2` of them, counted from 0"
+            "instance group `g` names GPU `2`, but this server has `2` of them, counted from 0 in the order of \
+             CUDA_VISIBLE_DEVICES, where GPUs and parts of them are named by UUID"
         );
         assert_eq!(
             text(wish(WishKind::Gpu, 3, &[0]), &[29, 99]),

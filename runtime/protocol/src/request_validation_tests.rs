@@ -230,8 +230,8 @@ impl hanok_backend::RegionMemory for OneRegion {
         panic!("validation looks at no memory")
     }
 
-    fn ordinal(&self) -> u32 {
-        0
+    fn ordinal(&self) -> Option<u32> {
+        None
     }
 
     fn read(&self, _: u64, _: &mut [u8]) -> Result<(), ServingError> {

@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 const MOST_REGIONS: usize = 1024;
 
 /// Names that Triton keeps for its Python backend (W-64).
-const RESERVED: &str = "triton_python_backend_shm_region";
+pub(crate) const RESERVED: &str = "triton_python_backend_shm_region";
 
 /// The regions that clients registered.
 #[derive(Debug)]
@@ -48,10 +48,7 @@ impl Names {
     /// Takes `name` for a region that is to be opened.
     fn take(&mut self, name: &str) -> Result<(), ServingError> {
         if self.open.contains_key(name) || self.opening.contains(name) {
-            return Err(ServingError::new(
-                ErrorCode::AlreadyExists,
-                format!("shared memory region '{name}' already in manager"),
-            ));
+            return Err(already_there(name));
         }
         if self.open.len() + self.opening.len() >= MOST_REGIONS {
             return Err(ServingError::new(
@@ -62,6 +59,12 @@ impl Names {
         self.opening.insert(name.to_owned());
         Ok(())
     }
+}
+
+/// The refusal of a name that is a region's already, of either kind.
+pub(crate) fn already_there(name: &str) -> ServingError {
+    let name = name.escape_debug();
+    ServingError::new(ErrorCode::AlreadyExists, format!("shared memory region '{name}' already in manager"))
 }
 
 /// A name that was taken; dropped, it is that of its region if there is one, and free else.
@@ -96,8 +99,8 @@ impl RegionMemory for Region {
         Ok(DevicePlace { ordinal: self.ordinal, address: self.mapping.address() })
     }
 
-    fn ordinal(&self) -> u32 {
-        self.ordinal
+    fn ordinal(&self) -> Option<u32> {
+        Some(self.ordinal)
     }
 
     fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), ServingError> {
@@ -170,12 +173,19 @@ impl CudaRegions {
         Ok(made)
     }
 
-    /// Opens a client's memory under `name`. May block for tenths of seconds, when it makes the device's context.
+    /// Whether there is a region called `name`, or is about to be.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        let names = self.names.lock();
+        names.open.contains_key(name) || names.opening.contains(name)
+    }
+
+    /// Opens a client's memory under `name`, which `is_taken` elsewhere or not. May block for tenths of seconds, when it makes the device's context.
     pub(crate) fn register(
         &self,
         gpus: Option<&GpuDevices>,
         name: &str,
         request: &CudaRegionRequest,
+        is_taken: impl Fn(&str) -> bool,
     ) -> Result<(), ServingError> {
         let gpus = in_use(gpus)?;
         if name.is_empty() || name.contains(RESERVED) {
@@ -200,6 +210,9 @@ impl CudaRegions {
                 request.device_id
             ))
         })?;
+        if is_taken(name) {
+            return Err(already_there(name));
+        }
         self.names.lock().take(name)?;
         let mut taken = TakenName { regions: self, name, region: None };
         let refused = |error: hanok_devices::DeviceError| {

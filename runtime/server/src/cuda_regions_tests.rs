@@ -65,16 +65,16 @@ fn nobody_who_looks_waits_while_the_driver_opens_a_region() {
         let range = SharedMemoryRange { region: name.into(), offset: 0, byte_size: 64 };
         NamedRegions { regions: &regions, gpus }.find(&range).map(|slice| slice.length())
     };
-    regions.register(gpus, "early", &request()).unwrap();
+    regions.register(gpus, "early", &request(), |_| false).unwrap();
     std::thread::scope(|scope| {
         stand_in.hold_open(true);
-        let late = scope.spawn(|| regions.register(gpus, "late", &request()));
+        let late = scope.spawn(|| regions.register(gpus, "late", &request(), |_| false));
         stand_in.await_open();
         // The driver is at it for as long as we like; everybody else goes on.
         assert_eq!(find("early").unwrap(), 64);
         assert_eq!(find("late").unwrap_err().code(), ErrorCode::NotFound, "it is not there yet");
         assert_eq!(regions.status(None).unwrap().len(), 1);
-        let taken = regions.register(gpus, "late", &request()).unwrap_err();
+        let taken = regions.register(gpus, "late", &request(), |_| false).unwrap_err();
         assert_eq!(
             (taken.code(), taken.message()),
             (ErrorCode::AlreadyExists, "shared memory region 'late' already in manager")
@@ -87,8 +87,8 @@ fn nobody_who_looks_waits_while_the_driver_opens_a_region() {
     assert_eq!(find("late").unwrap(), 64);
     // A region that cannot be opened leaves its name free.
     let unknown = CudaRegionRequest { raw_handle: vec![1; 64], ..request() };
-    assert_eq!(regions.register(gpus, "other", &unknown).unwrap_err().code(), ErrorCode::InvalidArgument);
-    regions.register(gpus, "other", &request()).unwrap();
+    assert_eq!(regions.register(gpus, "other", &unknown, |_| false).unwrap_err().code(), ErrorCode::InvalidArgument);
+    regions.register(gpus, "other", &request(), |_| false).unwrap();
     regions.unregister(gpus, None).unwrap();
     assert!(regions.status(None).unwrap().is_empty());
 }

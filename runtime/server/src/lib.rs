@@ -20,6 +20,7 @@ mod process_memory;
 mod request_tracing;
 mod server;
 mod state;
+mod system_regions;
 mod trace_settings;
 mod traffic;
 
@@ -30,4 +31,5 @@ pub use limits::Limits;
 pub use management::Management;
 pub use server::{BindError, Endpoints, RunningServer};
 pub use state::{Behaviour, ServerIdentity, ServerState};
+pub use system_regions::SystemRegions;
 pub use traffic::{ArmCounts, ArmStatistics, ComparedCopy, ShadowReport, ShadowRunner, Traffic};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hanok_backend::{ErrorCode, ServingError};
+use hanok_protocol::v2_http::{CudaRegionRequest, SystemRegionRequest};
 use hanok_repository::{LoadRequest, ModelRepository};
 use hanok_telemetry::{LogFormat, LogLevel, LogState};
 use serde_json::{Map, Value, json};
@@ -24,6 +25,25 @@ pub(crate) async fn load(
 pub(crate) async fn unload(repository: &Arc<ModelRepository>, model: String) -> Result<(), ServingError> {
     let repository = Arc::clone(repository);
     on_its_own_thread("hanok-unload", move || repository.unload(&model)).await
+}
+
+/// Opens a client's memory on a GPU under `name`; the driver may make a context for it, which blocks.
+pub(crate) fn register_cuda_region(
+    state: &ServerState,
+    name: &str,
+    request: &CudaRegionRequest,
+) -> Result<(), ServingError> {
+    let is_taken = |name: &str| state.system_regions.knows(name);
+    tokio::task::block_in_place(|| state.cuda_regions.register(state.repository.gpus(), name, request, is_taken))
+}
+
+/// Opens a client's memory of this machine under `name`.
+pub(crate) fn register_system_region(
+    state: &ServerState,
+    name: &str,
+    request: &SystemRegionRequest,
+) -> Result<(), ServingError> {
+    state.system_regions.register(name, request, |name| state.cuda_regions.knows(name))
 }
 
 /// Runs `work` on a named thread. It goes on to its end when the caller goes away, so no model is left half loaded.

@@ -10,6 +10,7 @@ use regex::Regex;
 use crate::admission::Admission;
 use crate::cuda_regions::{CudaRegions, NamedRegions};
 use crate::lifecycle::Lifecycle;
+use crate::system_regions::{AllRegions, SystemRegions};
 use crate::traffic::Traffic;
 use crate::{Limits, Management};
 
@@ -56,6 +57,8 @@ pub struct ServerState {
     pub lifecycle: Lifecycle,
     /// Device memory that clients made known.
     pub cuda_regions: CudaRegions,
+    /// Memory of this machine that clients made known.
+    pub system_regions: SystemRegions,
     /// Everything else that is configured.
     pub behaviour: Behaviour,
     /// The process's log, for requests that change its level.
@@ -66,8 +69,9 @@ pub struct ServerState {
 
 impl ServerState {
     /// What requests find under the names of regions.
-    pub(crate) fn named_regions(&self) -> NamedRegions<'_> {
-        NamedRegions { regions: &self.cuda_regions, gpus: self.repository.gpus() }
+    pub(crate) fn regions(&self) -> AllRegions<'_> {
+        let cuda = NamedRegions { regions: &self.cuda_regions, gpus: self.repository.gpus() };
+        AllRegions { system: &self.system_regions, cuda }
     }
 
     /// Whether the server as a whole is ready (W-12).

@@ -145,7 +145,7 @@ impl Controller {
         let judges = self.judges.values().map(|judge| {
             let (phase, share, decisions) = match &judge.stored.body {
                 StoredBody::Rollout { state, .. } => {
-                    (phase_name(state.phase()), Some(state.candidate_share().get()), state.next_decision())
+                    (state.phase().name(), Some(state.candidate_share().get()), state.next_decision())
                 }
                 StoredBody::Experiment { .. } => ("running", None, 0),
                 StoredBody::Bandit { stopped, updates, .. } => {
@@ -169,19 +169,6 @@ impl Controller {
             failing: self.last_failure.is_some(),
             served_refused: self.served_refused,
         });
-    }
-}
-
-fn phase_name(phase: hanok_rollout::rollout::Phase) -> &'static str {
-    use hanok_rollout::rollout::Phase;
-    match phase {
-        Phase::Pending => "pending",
-        Phase::Running { .. } => "running",
-        Phase::Paused { .. } => "paused",
-        Phase::Inconclusive { .. } => "inconclusive",
-        Phase::Promoted => "promoted",
-        Phase::RolledBack => "rolled_back",
-        Phase::Aborted => "aborted",
     }
 }
 

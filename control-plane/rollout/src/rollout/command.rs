@@ -29,7 +29,7 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CommandRefused {
     /// The phase doesn't allow it.
-    #[error("`{}` is not possible: the rollout is {}", word(*command), phase_word(*phase))]
+    #[error("`{}` is not possible: the rollout is {}", word(*command), phase.name().replace('_', " "))]
     WrongPhase {
         /// The command.
         command: Command,
@@ -48,18 +48,6 @@ fn word(command: Command) -> &'static str {
         Command::Resume => "resume",
         Command::Promote => "promote",
         Command::Abort => "abort",
-    }
-}
-
-fn phase_word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Pending => "pending",
-        Phase::Running { .. } => "running",
-        Phase::Paused { .. } => "paused",
-        Phase::Inconclusive { .. } => "inconclusive",
-        Phase::Promoted => "promoted",
-        Phase::RolledBack => "rolled back",
-        Phase::Aborted => "aborted",
     }
 }
 

@@ -41,6 +41,20 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Its name, as it is written in a stored state, in views and in metrics; people read it with spaces for underscores.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running { .. } => "running",
+            Self::Paused { .. } => "paused",
+            Self::Inconclusive { .. } => "inconclusive",
+            Self::Promoted => "promoted",
+            Self::RolledBack => "rolled_back",
+            Self::Aborted => "aborted",
+        }
+    }
+
     /// Whether nothing can happen any more.
     #[must_use]
     pub fn is_over(self) -> bool {

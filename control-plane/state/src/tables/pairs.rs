@@ -4,6 +4,7 @@ use crate::error::StateError;
 use crate::outcome::{JoinedPair, Outcome, ServedRequest};
 use crate::sql::{Row, Sql, insert_rows};
 use crate::stream::{Page, ReadFrom, Stream};
+use crate::tables::served::served_request;
 use crate::tables::streams::{self, Ends};
 use crate::timestamp::Timestamp;
 use crate::versions::Sequence;
@@ -59,15 +60,7 @@ pub(crate) fn read(sql: &mut dyn Sql, from: &ReadFrom, limit: usize) -> Result<P
 }
 
 fn joined_pair(sequence: Sequence, joined_at: Timestamp, row: &mut Row) -> Result<JoinedPair, StateError> {
-    let served = ServedRequest {
-        request_id: row.text(2)?,
-        model: row.text(3)?,
-        arm: row.text(4)?,
-        version: row.number(5)?,
-        served_at: row.time(6)?,
-        probability: row.real(7)?,
-        segment: row.optional_text(8)?,
-    };
+    let served = served_request(row, 2)?;
     let outcome = Outcome {
         request_id: served.request_id.clone(),
         metric: row.text(9)?,

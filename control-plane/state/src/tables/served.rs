@@ -104,23 +104,23 @@ pub(crate) fn by_id(sql: &mut dyn Sql, keys: &[&str]) -> Result<HashMap<String, 
     query_by_keys(sql, &format!("SELECT {COLUMNS} FROM served WHERE request_id IN "), keys)?
         .iter_mut()
         .map(|row| {
-            let (ordinal, request) = served_request(row)?;
+            let (ordinal, request) = (row.number(0)?, served_request(row, 1)?);
             Ok((request.request_id.clone(), (ordinal, request)))
         })
         .collect()
 }
 
-fn served_request(row: &mut Row) -> Result<(u64, ServedRequest), StateError> {
-    let request = ServedRequest {
-        request_id: row.text(1)?,
-        model: row.text(2)?,
-        arm: row.text(3)?,
-        version: row.number(4)?,
-        served_at: row.time(5)?,
-        probability: row.real(6)?,
-        segment: row.optional_text(7)?,
-    };
-    Ok((row.number(0)?, request))
+/// The columns of [`COLUMNS`] behind the ordinal, from the column `first` on.
+pub(crate) fn served_request(row: &mut Row, first: usize) -> Result<ServedRequest, StateError> {
+    Ok(ServedRequest {
+        request_id: row.text(first)?,
+        model: row.text(first + 1)?,
+        arm: row.text(first + 2)?,
+        version: row.number(first + 3)?,
+        served_at: row.time(first + 4)?,
+        probability: row.real(first + 5)?,
+        segment: row.optional_text(first + 6)?,
+    })
 }
 
 /// Lets go of the oldest: all whose window has passed, up to the first whose window has not, and all beyond the number.

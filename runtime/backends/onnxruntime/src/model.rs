@@ -9,7 +9,7 @@ use hanok_model_config::wire::model_optimization_policy::ModelPriority;
 use hanok_model_config::{InstanceKind, ModelConfig, OutputSpec};
 use parking_lot::Mutex;
 
-use crate::device::{DeviceInstance, DeviceRuntime, Generation, Parts, SegmentCopier, Trouble};
+use crate::device::{DeviceInstance, DeviceRuntime, Generation, PATIENCE, Parts, SegmentCopier, Trouble};
 use crate::failure::Failure;
 use crate::instance::OnnxRuntimeInstance;
 use crate::library::Library;
@@ -149,7 +149,9 @@ impl OnnxRuntimeModel {
             generation: Arc::clone(generation),
             device: Arc::clone(device),
         };
-        DeviceInstance::new(parts, &plan.graph_buckets).map_err(trouble)
+        let mut instance = DeviceInstance::new(parts, &plan.graph_buckets).map_err(trouble)?;
+        instance.capture_graphs(&self.source.config, PATIENCE).map_err(CreateError::Other)?;
+        Ok(instance)
     }
 
     /// Says once per model that something else computes than was asked for.

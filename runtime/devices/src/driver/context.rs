@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::RwLockReadGuard;
 
@@ -104,6 +105,12 @@ impl Context {
     #[must_use]
     pub fn capture(&self) -> Option<Capture<'_>> {
         self.driver.captures().begin()
+    }
+
+    /// As [`Context::capture`], but waits for the others until `deadline`: at load, where nobody waits for an answer.
+    #[must_use]
+    pub fn capture_by(&self, deadline: Instant) -> Option<Capture<'_>> {
+        self.driver.captures().begin_by(deadline)
     }
 
     /// Free and total memory of the device in bytes.

@@ -4,7 +4,7 @@
 
 mod table;
 
-use std::ffi::{CString, c_int};
+use std::ffi::{CString, c_char, c_int, c_uint};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -37,6 +37,25 @@ pub struct GpuReading {
     pub energy_joules: Option<f64>,
 }
 
+/// A part of a GPU (MIG).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// `MIG-...`, by which `CUDA_VISIBLE_DEVICES` names it.
+    pub uuid: String,
+    /// Name of the product and size of the part; empty when it is not told.
+    pub name: String,
+}
+
+/// The text that `write` writes, given a place and its length; `None` when it answers with a failure.
+fn text(write: impl FnOnce(*mut c_char, c_uint) -> c_int) -> Option<String> {
+    let mut bytes = [0_u8; 96];
+    if write(bytes.as_mut_ptr().cast(), 96) != 0 {
+        return None;
+    }
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
+}
+
 impl Nvml {
     /// Opens the first of `candidates` (names or paths of `libnvidia-ml.so.1`) that there is, and starts it.
     ///
@@ -51,12 +70,9 @@ impl Nvml {
             return Err(DeviceError::Unavailable { what: NVML, reason: format!("it does not start: code {answer}") });
         }
         let mut nvml = Self { calls, driver_version: String::new() };
-        let mut text = [0_u8; 80];
         // SAFETY: NVML writes at most as many bytes as it is told.
-        if unsafe { (nvml.calls.driver_version)(text.as_mut_ptr().cast(), 80) } == 0 {
-            let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
-            nvml.driver_version = String::from_utf8_lossy(&text[..end]).into_owned();
-        }
+        let version = text(|bytes, length| unsafe { (nvml.calls.driver_version)(bytes, length) });
+        nvml.driver_version = version.unwrap_or_default();
         Ok(nvml)
     }
 
@@ -77,6 +93,40 @@ impl Nvml {
     #[must_use]
     pub fn knows(&self, uuid: &str) -> bool {
         self.handle(uuid).is_some()
+    }
+
+    /// The parts (MIG) of all GPUs of this machine, also of those that this process may not use.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        let mut gpus = 0;
+        // SAFETY: writes one number to a local.
+        if unsafe { (self.calls.count)(&raw mut gpus) } != 0 {
+            return Vec::new();
+        }
+        (0..gpus).flat_map(|gpu| self.parts_of(gpu)).collect()
+    }
+
+    fn parts_of(&self, gpu: u32) -> Vec<Part> {
+        let (mut handle, mut most) = (Handle(std::ptr::null_mut()), 0);
+        // SAFETY: writes one handle to a local.
+        let found = unsafe { (self.calls.handle_by_index)(gpu, &raw mut handle) } == 0;
+        // SAFETY: the handle is NVML's; writes one number to a local.
+        if !found || unsafe { (self.calls.most_parts)(handle, &raw mut most) } != 0 {
+            return Vec::new();
+        }
+        let part = |index| {
+            let mut part = Handle(std::ptr::null_mut());
+            // SAFETY: the handle is NVML's; writes one handle to a local.
+            if unsafe { (self.calls.part_by_index)(handle, index, &raw mut part) } != 0 {
+                return None;
+            }
+            // SAFETY: the handle is NVML's, which writes at most as many bytes as it is told.
+            let uuid = text(|bytes, length| unsafe { (self.calls.uuid)(part, bytes, length) })?;
+            // SAFETY: as above.
+            let name = text(|bytes, length| unsafe { (self.calls.name)(part, bytes, length) });
+            Some(Part { uuid, name: name.unwrap_or_default() })
+        };
+        (0..most).filter_map(part).collect()
     }
 
     /// Total and used memory in bytes.

@@ -33,6 +33,12 @@ function_table! {
         shutdown: "nvmlShutdown" ();
         driver_version: "nvmlSystemGetDriverVersion" (*mut c_char, c_uint);
         handle_by_uuid: "nvmlDeviceGetHandleByUUID" (*const c_char, *mut Handle);
+        count: "nvmlDeviceGetCount_v2" (*mut c_uint);
+        handle_by_index: "nvmlDeviceGetHandleByIndex_v2" (c_uint, *mut Handle);
+        most_parts: "nvmlDeviceGetMaxMigDeviceCount" (Handle, *mut c_uint);
+        part_by_index: "nvmlDeviceGetMigDeviceHandleByIndex" (Handle, c_uint, *mut Handle);
+        uuid: "nvmlDeviceGetUUID" (Handle, *mut c_char, c_uint);
+        name: "nvmlDeviceGetName" (Handle, *mut c_char, c_uint);
         memory: "nvmlDeviceGetMemoryInfo" (Handle, *mut Memory);
         utilization: "nvmlDeviceGetUtilizationRates" (Handle, *mut Utilization);
         power: "nvmlDeviceGetPowerUsage" (Handle, *mut c_uint);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hanok_devices::{
     Context, DeviceError, DeviceKind, DevicePool, Discovery, DiscoverySettings, Event, HostTransfer, IpcMapping,
-    Module, PinnedPool, RebuildHistory, Recovery, Severity, Stream, StreamPriority, discover, recovery,
+    Module, Part, PinnedPool, RebuildHistory, Recovery, Severity, Stream, StreamPriority, discover, recovery,
 };
 
 const ALLOCATE: i32 = 0;
@@ -93,6 +93,23 @@ fn devices_are_found_with_what_each_library_knows() {
     assert_eq!(reading.energy_joules, Some(9_876_543.21));
     let reading = found.nvml.as_ref().unwrap().read(&part.uuid).unwrap();
     assert_eq!((reading.utilization, reading.memory_used_bytes), (None, Some(400 << 20)));
+}
+
+#[test]
+fn parts_that_the_driver_does_not_show_are_told_by_their_uuid() {
+    let Some(stand_in) = StandIn::open() else { return };
+    let uuids = |parts: Vec<Part>| parts.into_iter().map(|part| part.uuid).collect::<Vec<_>>();
+    let (shown, hidden) = ("MIG-00112233-4455-6677-8899-aabbccddee01", "MIG-00112233-4455-6677-8899-aabbccddee02");
+    let found = &stand_in.discovery;
+    assert_eq!(uuids(found.nvml.as_ref().unwrap().parts()), [shown, hidden]);
+    let [part] = &found.parts_out_of_sight()[..] else { panic!("{found:?}") };
+    assert_eq!((part.uuid.as_str(), part.name.as_str()), (hidden, "Stand-in 0 MIG 1g.10gb"));
+    // Without a driver that shows any, all are named: that is how one is addressed.
+    let settings = DiscoverySettings {
+        driver: vec!["libhanok-no-such-library.so.1".into()],
+        nvml: vec![compiled("nvml").unwrap()],
+    };
+    assert_eq!(uuids(discover(&settings).parts_out_of_sight()), [shown, hidden]);
 }
 
 #[test]

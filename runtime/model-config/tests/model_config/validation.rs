@@ -388,3 +388,56 @@ fn warm_up_fits_the_inputs() {
     let config = load(&input("data_type: TYPE_FP32 dims: 4 input_data_file: 'set/x.raw'")).unwrap().config;
     assert_eq!(config.warmup[0].inputs[0].data, WarmupData::File("set/x.raw".to_owned()));
 }
+
+#[test]
+fn what_is_about_gpus_is_named_where_no_group_is_on_one() {
+    let text = "optimization { priority: PRIORITY_MAX cuda { graphs: true } gather_kernel_buffer_threshold: 1 eager_batching: true
+        execution_accelerators { gpu_execution_accelerator { name: 'tensorrt' } }
+        input_pinned_memory { enable: true } output_pinned_memory { enable: false } }";
+    let paths = |group: &str| -> Vec<String> {
+        let facts = CompletionFacts { gpu_available: true, ..CompletionFacts::new("m") };
+        let text = format!("backend: 'identity' {TENSORS} {text} instance_group {{ {group} }}");
+        load_config(&text, &facts, None).unwrap().notices.into_iter().map(|notice| notice.path).collect()
+    };
+    let on_the_gpu = ["optimization.output_pinned_memory", "optimization.gather_kernel_buffer_threshold"];
+    assert_eq!(paths("kind: KIND_GPU"), on_the_gpu);
+    assert_eq!(paths("kind: KIND_AUTO"), on_the_gpu);
+    assert_eq!(
+        paths("kind: KIND_CPU"),
+        [
+            "optimization.priority",
+            "optimization.cuda",
+            "optimization.execution_accelerators.gpu_execution_accelerator",
+            "optimization.input_pinned_memory",
+            "optimization.output_pinned_memory",
+            "optimization.gather_kernel_buffer_threshold",
+            "optimization.eager_batching",
+        ]
+    );
+}
+
+#[test]
+fn what_of_cuda_means_nothing_is_named() {
+    let notices = |cuda: &str| -> Vec<String> {
+        let facts = CompletionFacts { gpu_available: true, ..CompletionFacts::new("m") };
+        let text = format!(
+            "backend: 'identity' {TENSORS} optimization {{ cuda {{ {cuda} }} }} instance_group {{ kind: KIND_GPU }}"
+        );
+        let notices = load_config(&text, &facts, None).unwrap().notices;
+        notices.into_iter().map(|notice| notice.path.replace("optimization.cuda.", "")).collect()
+    };
+    assert_eq!(notices("busy_wait_events: true graphs: true"), ["busy_wait_events"]);
+    assert_eq!(notices("graph_spec { batch_size: 1 }"), ["graph_spec"]);
+    assert_eq!(
+        notices("graphs: true graph_spec { graph_lower_bound { batch_size: 1 } }"),
+        ["graph_spec.graph_lower_bound"]
+    );
+    assert_eq!(notices("graphs: true output_copy_stream: true graph_spec { batch_size: 1 }"), [""; 0]);
+}
+
+#[test]
+fn the_level_of_the_graph_is_a_matter_of_one_backend() {
+    let text = |backend: &str| format!("backend: '{backend}' {TENSORS} optimization {{ graph {{ level: 1 }} }}");
+    let notices = |backend: &str| load_config(&text(backend), &CompletionFacts::new("m"), None).unwrap().notices.len();
+    assert_eq!((notices("onnxruntime"), notices("identity")), (0, 1));
+}

@@ -18,6 +18,7 @@ mod raw_request;
 mod repository_request;
 mod route;
 mod shared_memory_range;
+mod system_region;
 
 pub use cuda_region::{CudaRegion, CudaRegionRequest, cuda_regions_body, parse_cuda_region};
 pub use documents::{error_body, model_metadata_body, repository_index_body, server_metadata_body, statistics_body};
@@ -27,3 +28,4 @@ pub use infer_response::{ResponseBody, write_infer_response};
 pub use raw_request::parse_raw;
 pub use repository_request::{IndexRequest, LoadRequest, UnloadRequest, parse_index, parse_load, parse_unload};
 pub use route::{Method, Route, RouteMatch, SharedMemoryAction, SharedMemoryKind, VersionSegment, route};
+pub use system_region::{SystemRegion, SystemRegionRequest, parse_system_region, system_regions_body};

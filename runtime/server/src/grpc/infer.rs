@@ -91,7 +91,7 @@ pub(super) fn understand(
             refuse_decoupled(config, endpoint)?;
         }
         let empty_final_response = parsed.reserved.empty_final_response;
-        let (mut request, plan) = prepare_with_regions(parsed, config, &state.named_regions(), received, None)?;
+        let (mut request, plan) = prepare_with_regions(parsed, config, &state.regions(), received, None)?;
         let fetched = admit_regions(&request, &routed, &state.admission)?;
         check_id(&request, state)?;
         if let Some(pattern) = &state.behaviour.grpc_header_forward {

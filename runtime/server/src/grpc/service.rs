@@ -9,7 +9,7 @@ use hanok_protocol::v2_grpc::{
     model_metadata_message, parse_load_request, parse_unload_request, repository_index_message,
     server_metadata_message, statistics_message, to_status,
 };
-use hanok_protocol::v2_http::{CudaRegion, CudaRegionRequest};
+use hanok_protocol::v2_http::{CudaRegion, CudaRegionRequest, SystemRegion, SystemRegionRequest};
 use hanok_protocol::{ModelMetadata, trace_changes_of_message};
 use hanok_repository::LoadRequest;
 use serde_json::{Map, Value};
@@ -46,10 +46,6 @@ impl InferenceService {
 
     fn reply<T>(&self, result: Result<T, ServingError>) -> Result<Response<T>, Status> {
         result.map(Response::new).map_err(|error| self.status(&error))
-    }
-
-    fn not_offered<T>(&self, what: &str) -> Result<Response<T>, Status> {
-        self.reply(Err(ServingError::unsupported(format!("{what} is not supported by this server yet"))))
     }
 
     /// Checks that the caller may manage the server.
@@ -259,23 +255,37 @@ impl GrpcInferenceService for InferenceService {
 
     async fn system_shared_memory_status(
         &self,
-        _: Request<wire::SystemSharedMemoryStatusRequest>,
+        request: Request<wire::SystemSharedMemoryStatusRequest>,
     ) -> Result<Response<wire::SystemSharedMemoryStatusResponse>, Status> {
-        Ok(Response::new(wire::SystemSharedMemoryStatusResponse::default()))
+        use wire::system_shared_memory_status_response::RegionStatus;
+        let regions = self.state.system_regions.status(Some(&request.get_ref().name));
+        let message = |region: SystemRegion| {
+            let SystemRegion { name, key, offset, byte_size } = region;
+            (name.clone(), RegionStatus { name, key, offset, byte_size })
+        };
+        self.reply(regions.map(|regions| wire::SystemSharedMemoryStatusResponse {
+            regions: regions.into_iter().map(message).collect(),
+        }))
     }
 
     async fn system_shared_memory_register(
         &self,
-        _: Request<wire::SystemSharedMemoryRegisterRequest>,
+        request: Request<wire::SystemSharedMemoryRegisterRequest>,
     ) -> Result<Response<wire::SystemSharedMemoryRegisterResponse>, Status> {
-        self.not_offered("shared memory")
+        self.check_management(&request)?;
+        let wire::SystemSharedMemoryRegisterRequest { name, key, offset, byte_size } = request.into_inner();
+        let region = SystemRegionRequest { key, offset, byte_size };
+        let registered = operations::register_system_region(&self.state, &name, &region);
+        self.reply(registered.map(|()| wire::SystemSharedMemoryRegisterResponse {}))
     }
 
     async fn system_shared_memory_unregister(
         &self,
-        _: Request<wire::SystemSharedMemoryUnregisterRequest>,
+        request: Request<wire::SystemSharedMemoryUnregisterRequest>,
     ) -> Result<Response<wire::SystemSharedMemoryUnregisterResponse>, Status> {
-        self.not_offered("shared memory")
+        self.check_management(&request)?;
+        let unregistered = self.state.system_regions.unregister(Some(&request.get_ref().name));
+        self.reply(unregistered.map(|()| wire::SystemSharedMemoryUnregisterResponse {}))
     }
 
     async fn cuda_shared_memory_status(
@@ -300,9 +310,7 @@ impl GrpcInferenceService for InferenceService {
         self.check_management(&request)?;
         let wire::CudaSharedMemoryRegisterRequest { name, raw_handle, device_id, byte_size } = request.into_inner();
         let region = CudaRegionRequest { raw_handle: raw_handle.into(), device_id, byte_size };
-        let register = || self.state.cuda_regions.register(self.state.repository.gpus(), &name, &region);
-        // The driver may make a context for it.
-        let registered = tokio::task::block_in_place(register);
+        let registered = operations::register_cuda_region(&self.state, &name, &region);
         self.reply(registered.map(|()| wire::CudaSharedMemoryRegisterResponse {}))
     }
 

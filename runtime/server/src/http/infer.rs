@@ -181,7 +181,7 @@ fn understood(
             Some(message) => message,
             None => parse_raw(body, config)?,
         };
-        let (mut request, plan) = prepare_with_regions(message, config, &state.named_regions(), received, None)?;
+        let (mut request, plan) = prepare_with_regions(message, config, &state.regions(), received, None)?;
         let fetched = admit_regions(&request, &routed, &state.admission)?;
         check_id(&request, state)?;
         forward_headers(state.behaviour.http_header_forward.as_ref(), headers, &mut request.parameters)?;

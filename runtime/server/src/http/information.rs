@@ -6,7 +6,7 @@ use hanok_backend::ServingError;
 use hanok_protocol::ModelMetadata;
 use hanok_protocol::v2_http::{
     Route, SharedMemoryAction, SharedMemoryKind, VersionSegment, cuda_regions_body, model_metadata_body, parse_index,
-    repository_index_body, server_metadata_body, statistics_body,
+    repository_index_body, server_metadata_body, statistics_body, system_regions_body,
 };
 use hanok_routing::RequestedVersion;
 use http::{Request, StatusCode};
@@ -64,12 +64,17 @@ pub(super) async fn answer(state: &Arc<ServerState>, request: Request<Incoming>,
                 Err(error) => reply::failure(&error, state),
             }
         }
-        Route::SharedMemory { action: SharedMemoryAction::Status, region: None, .. } => reply::json("[]"),
-        Route::SharedMemory { .. } => not_offered(state, "shared memory"),
+        Route::SharedMemory { kind: SharedMemoryKind::System, action: SharedMemoryAction::Status, region } => {
+            match state.system_regions.status(region) {
+                Ok(regions) => reply::json(system_regions_body(&regions)),
+                Err(error) => reply::failure(&error, state),
+            }
+        }
         Route::Generate { .. } | Route::GenerateStream { .. } => not_offered(state, "the generate extension"),
         Route::Infer { .. }
         | Route::RepositoryLoad { .. }
         | Route::RepositoryUnload { .. }
+        | Route::SharedMemory { .. }
         | Route::Logging
         | Route::TraceSetting { .. } => {
             // Answered elsewhere; named so that a new route cannot be forgotten here.

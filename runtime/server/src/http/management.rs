@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hanok_backend::ServingError;
 use hanok_protocol::trace_changes_of_body;
 use hanok_protocol::v2_http::{
-    Route, SharedMemoryAction, SharedMemoryKind, parse_cuda_region, parse_load, parse_unload,
+    Route, SharedMemoryAction, SharedMemoryKind, parse_cuda_region, parse_load, parse_system_region, parse_unload,
 };
 use hanok_repository::LoadRequest;
 use http::header::{AUTHORIZATION, HeaderValue, ORIGIN};
@@ -30,11 +30,7 @@ pub(super) fn is_management(route: &Route<'_>) -> bool {
             | Route::RepositoryUnload { .. }
             | Route::Logging
             | Route::TraceSetting { .. }
-            | Route::SharedMemory {
-                kind: SharedMemoryKind::Cuda,
-                action: SharedMemoryAction::Register | SharedMemoryAction::Unregister,
-                ..
-            }
+            | Route::SharedMemory { action: SharedMemoryAction::Register | SharedMemoryAction::Unregister, .. }
     )
 }
 
@@ -63,10 +59,13 @@ pub(super) async fn answer(
             Ok(_) => operations::unload(&state.repository, model.to_owned()).await.map(|()| reply::empty()),
             Err(error) => Err(error),
         },
-        Route::SharedMemory { action: SharedMemoryAction::Register, region, .. } => {
-            register_region(state, region.unwrap_or_default(), &body)
+        Route::SharedMemory { kind, action: SharedMemoryAction::Register, region } => {
+            register_region(state, kind, region.unwrap_or_default(), &body)
         }
-        Route::SharedMemory { region, .. } => {
+        Route::SharedMemory { kind: SharedMemoryKind::System, region, .. } => {
+            state.system_regions.unregister(region).map(|()| reply::empty())
+        }
+        Route::SharedMemory { kind: SharedMemoryKind::Cuda, region, .. } => {
             state.cuda_regions.unregister(state.repository.gpus(), region).map(|()| reply::empty())
         }
         Route::Logging if reading => Ok(reply::json(operations::log_settings(state).to_string())),
@@ -80,14 +79,24 @@ pub(super) async fn answer(
     result.unwrap_or_else(|error| reply::failure(&error, state))
 }
 
-/// The driver may make a context for it, which blocks.
-fn register_region(state: &ServerState, name: &str, body: &[u8]) -> Result<Reply, ServingError> {
-    let gpus = state.repository.gpus();
+fn register_region(
+    state: &ServerState,
+    kind: SharedMemoryKind,
+    name: &str,
+    body: &[u8],
+) -> Result<Reply, ServingError> {
     // What is off says so, whatever the body is.
-    in_use(gpus)?;
-    let request = parse_cuda_region(body)?;
-    let register = || state.cuda_regions.register(gpus, name, &request);
-    tokio::task::block_in_place(register).map(|()| reply::empty())
+    match kind {
+        SharedMemoryKind::System => {
+            state.system_regions.check_allowed()?;
+            operations::register_system_region(state, name, &parse_system_region(body)?)
+        }
+        SharedMemoryKind::Cuda => {
+            in_use(state.repository.gpus())?;
+            operations::register_cuda_region(state, name, &parse_cuda_region(body)?)
+        }
+    }
+    .map(|()| reply::empty())
 }
 
 fn change_trace_settings(state: &ServerState, model: Option<&str>, body: &[u8]) -> Result<Reply, ServingError> {

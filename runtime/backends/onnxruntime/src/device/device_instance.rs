@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hanok_backend::{Batch, ModelInstance, PipelinedInstance, ServingError};
 use hanok_devices::{DeviceBuffer, Stream, StreamPriority};
@@ -75,6 +76,8 @@ pub(crate) struct DeviceInstance {
     pub(super) coming: Stream,
     pub(super) variants: Variants,
     pub(super) graphs: Graphs,
+    /// Until when a capture waits for others; `None` while batches of clients are computed: they wait for nobody.
+    pub(super) wait_for_capture: Option<Instant>,
     /// Buffers that graphs were captured with, by the graph's number and position, inputs first: their addresses stay.
     pub(super) kept: HashMap<(usize, usize), DeviceBuffer>,
     pub(super) staging: Staging,
@@ -122,6 +125,7 @@ impl DeviceInstance {
             coming: Stream::new(context, StreamPriority::Default)?,
             variants,
             graphs: Graphs::new(graph_buckets),
+            wait_for_capture: None,
             kept: HashMap::new(),
             staging: Staging::new(context, &parts.generation.pinned),
             flights: VecDeque::new(),

@@ -75,6 +75,16 @@ impl Graphs {
         self.graphs[number].state == GraphState::New
     }
 
+    /// Batch sizes that may have graphs, ascending.
+    pub(super) fn sizes(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
+        self.buckets.iter().copied()
+    }
+
+    /// Graphs that can be replayed.
+    pub(super) fn captured(&self) -> usize {
+        self.graphs.iter().filter(|graph| graph.state == GraphState::Captured).count()
+    }
+
     /// Whether anything was captured, if only in part.
     pub(super) fn are_captured(&self) -> bool {
         self.graphs.iter().any(|graph| graph.state != GraphState::New)

@@ -45,7 +45,7 @@ impl DeviceInstance {
     pub(super) fn launch(&mut self, batch: &Batch<'_>, marks: &Marks) -> Result<Load, Trouble> {
         let began = Instant::now();
         let alone = self.flights.is_empty();
-        let Self { parts, going, coming, variants, graphs, kept, staging, list, .. } = self;
+        let Self { parts, going, coming, variants, graphs, wait_for_capture, kept, staging, list, .. } = self;
         let Parts { library, loaded, shapes, memory, stream, generation, device } = &mut **parts;
         let (loaded, stream, going, coming): (&Loaded, &Stream, &Stream, &Stream) = (loaded, stream, going, coming);
         let rows = batch.rows();
@@ -108,7 +108,10 @@ impl DeviceInstance {
         marks.computing.record(stream)?;
         let context = &generation.context;
         // Whoever may not capture now computes without the graph, with the same addresses.
-        let capture = graph.filter(|&number| graphs.is_new(number)).map(|_| context.capture());
+        let capture = graph.filter(|&number| graphs.is_new(number)).map(|_| match *wait_for_capture {
+            Some(deadline) => context.capture_by(deadline),
+            None => context.capture(),
+        });
         let used = graph.filter(|_| !matches!(capture, Some(None)));
         let beside = capture.as_ref().is_none_or(Option::is_none).then(|| context.beside_captures());
         used.map_or(Ok(()), |number| variants.prepare(loaded, number))?;

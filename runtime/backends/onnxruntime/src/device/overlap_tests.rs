@@ -1,4 +1,4 @@
-//! What happens to batches that overlap when one of them, the device, or a graph fails, over the driver's stand-in.
+//! What happens to batches that overlap when one of them or the device fails, over the driver's stand-in.
 
 #![allow(unsafe_code, reason = "the stand-in's device memory is memory of this process")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
@@ -13,8 +13,7 @@ use hanok_backend::{Backend, Batch, ErrorCode, InferenceRequest, ModelInstance, 
 use hanok_devices::{PoolSizes, Stream, StreamPriority};
 use hanok_telemetry::{DeviceSpans, TraceClock, TraceTimes};
 
-use super::DeviceInstance;
-use super::region_tests::{Answers, batching, execute, fixtures, not_yet, with_batch};
+use super::region_tests::{Answers, batching, execute, not_yet, with_batch};
 use super::tests::{COPY_IN, StagedOnHost, instance_of};
 
 /// Begins a batch of `requests` without ending it.
@@ -39,7 +38,7 @@ fn end(
     ended.map(|()| answers)
 }
 
-fn assert_equal(answers: &Answers, expected: &Answers) {
+pub(super) fn assert_equal(answers: &Answers, expected: &Answers) {
     for (answer, expected) in answers.iter().zip(expected) {
         assert_eq!(answer.as_ref().unwrap().outputs, expected.as_ref().unwrap().outputs);
     }
@@ -181,60 +180,4 @@ fn idle_instances_are_told_that_their_context_is_lost() {
     assert_eq!(told.load(SeqCst), 2, "once");
     drop((busy, idle));
     instance_of(&*model).expect("with the idle one gone the context is made anew, without a request to it");
-}
-
-/// A model with several outputs that batches.
-fn several_outputs() -> Fixture {
-    let fits = |fixture: &Fixture| fixture.config.outputs.len() > 1 && fixture.config.max_batch_size > 1;
-    fixtures().into_iter().find(fits).expect("a model of the repository has two outputs")
-}
-
-#[test]
-fn a_graph_is_bound_to_every_output_whoever_wants_which() {
-    let Some((backend, _alone)) = StagedOnHost::open(true, &PoolSizes::default()) else { return };
-    let fixture = several_outputs();
-    let mut instance = backend.staged(&fixture.source()).unwrap().make().unwrap();
-    let bound = |instance: &DeviceInstance| -> BTreeMap<(usize, usize), u64> {
-        instance.kept.iter().map(|(&slot, buffer)| (slot, buffer.address())).collect()
-    };
-    let (inputs, outputs) = (fixture.config.inputs.len(), fixture.config.outputs.len());
-    let only = |index: u16| fixture.samples[0].request(OutputSelection::Only(smallvec::smallvec![index]));
-    let (last, first) = (only(u16::try_from(outputs - 1).unwrap()), only(0));
-    let all = fixture.samples[0].request(OutputSelection::All);
-    execute(&mut instance, &fixture, &[&last]);
-    let before = bound(&instance);
-    assert_eq!(before.len(), inputs + outputs, "those that nobody wants yet have their places too");
-    let lent = backend.in_regions(&fixture, 0, 0, 0);
-    for requests in [vec![&all], vec![&first], vec![&last], vec![&lent.request]] {
-        let answers = execute(&mut instance, &fixture, &requests);
-        let answer = answers[0].as_ref().unwrap();
-        for (index, expected) in fixture.samples[0].expected.iter().enumerate() {
-            let wanted = requests[0].outputs.wants(index);
-            assert_eq!(answer.outputs[index].is_some(), wanted);
-            if wanted && requests[0].regions.is_none() {
-                assert_eq!(answer.outputs[index].as_ref().unwrap().data, expected.data);
-            }
-        }
-        assert_eq!(bound(&instance), before, "the graph's addresses are those that it was captured with");
-    }
-    // Another batch size has another graph, whose addresses are its own.
-    execute(&mut instance, &fixture, &[&first, &all]);
-    let after = bound(&instance);
-    assert_eq!(after.len(), 2 * before.len());
-    assert!(before.iter().all(|(slot, address)| after[slot] == *address));
-}
-
-#[test]
-fn a_graph_is_captured_only_while_nobody_takes_memory() {
-    let Some((backend, _alone)) = StagedOnHost::open(true, &PoolSizes::default()) else { return };
-    let fixture = several_outputs();
-    let mut instance = backend.staged(&fixture.source()).unwrap().make().unwrap();
-    let all = fixture.samples[0].request(OutputSelection::All);
-    let context = Arc::clone(&backend.device.generation().unwrap().context);
-    let beside = context.beside_captures();
-    let without = execute(&mut instance, &fixture, &[&all]);
-    assert!(instance.graphs.is_new(0), "it is computed without");
-    drop(beside);
-    assert_equal(&execute(&mut instance, &fixture, &[&all]), &without);
-    assert!(!instance.graphs.is_new(0));
 }

@@ -36,8 +36,8 @@ impl RegionMemory for Lent {
         Ok(DevicePlace { ordinal: 0, address: self.0.address() })
     }
 
-    fn ordinal(&self) -> u32 {
-        0
+    fn ordinal(&self) -> Option<u32> {
+        Some(0)
     }
 
     fn read(&self, _: u64, _: &mut [u8]) -> Result<(), ServingError> {

@@ -30,6 +30,9 @@ const SETTINGS: [(&str, Form); 11] = [
 const DEFAULTS: [(&str, &str); 2] =
     [("arena_extend_strategy", "kSameAsRequested"), ("cudnn_conv_algo_search", "HEURISTIC")];
 
+/// A setting of TensorRT that would change what a model answers: never passed over in silence.
+const PRECISION: &str = "precision_mode";
+
 /// Whether `name` is a setting of this provider.
 pub(crate) fn is_cuda_parameter(name: &str) -> bool {
     SETTINGS.iter().any(|(known, _)| *known == name)
@@ -42,6 +45,14 @@ pub(super) fn options(
     parameters: &BTreeMap<String, String>,
     settings: &BTreeMap<String, String>,
 ) -> Result<Options, ServingError> {
+    let asked = accelerator.is_some_and(|accelerator| accelerator.contains_key(PRECISION));
+    if asked || parameters.contains_key(PRECISION) {
+        return Err(ServingError::unsupported(format!(
+            "the CUDA provider computes in the types of the model file and takes no `{PRECISION}`: give the file in half \
+             precision, or use gpu_execution_accelerator `tensorrt` with `{PRECISION}` `FP16`, which leaves the tensors as \
+             they are"
+        )));
+    }
     if let Some(name) = accelerator.into_iter().flat_map(BTreeMap::keys).find(|name| !is_cuda_parameter(name)) {
         return Err(unknown("gpu_execution_accelerator `cuda`", name, SETTINGS.iter().map(|(name, _)| *name)));
     }

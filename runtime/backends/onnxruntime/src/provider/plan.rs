@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hanok_backend::ServingError;
 use hanok_model_config::ModelConfig;
+use hanok_model_config::wire::model_optimization_policy::cuda::GraphSpec;
 use hanok_tensor::DataType;
 
 use super::{Options, cuda_options, tensorrt_options};
@@ -75,7 +76,7 @@ pub(crate) fn plan(config: &ModelConfig, settings: &BTreeMap<String, String>) ->
                 )));
             }
             cuda.push(("enable_cuda_graph".to_owned(), "1".to_owned()));
-            buckets(config, graphs.graph_spec.iter().map(|spec| spec.batch_size))?
+            buckets(config, &graphs.graph_spec)?
         }
     };
     Ok(ProviderPlan { cuda, tensorrt, graph_buckets, fallback: fallback(&config.parameters)? })
@@ -94,7 +95,7 @@ fn fallback(parameters: &BTreeMap<String, String>) -> Result<Fallback, ServingEr
 }
 
 /// Batch sizes with a graph: those that `graph_spec` names, or the powers of two up to the largest batch, and that one.
-fn buckets(config: &ModelConfig, named: impl Iterator<Item = i32>) -> Result<Vec<u32>, ServingError> {
+fn buckets(config: &ModelConfig, named: &[GraphSpec]) -> Result<Vec<u32>, ServingError> {
     let refused = |reason: String| {
         ServingError::invalid(format!("`optimization.cuda.graphs` of model `{}`: {reason}", config.name))
     };
@@ -109,9 +110,19 @@ fn buckets(config: &ModelConfig, named: impl Iterator<Item = i32>) -> Result<Vec
     }
     let largest = config.max_batch_size.max(1);
     let mut buckets = Vec::new();
-    for size in named {
+    for GraphSpec { batch_size, input: shapes, .. } in named {
         // Triton writes the batch size 1 as 0 where a model does not batch.
-        let size = u32::try_from(size).unwrap_or(0).max(1);
+        let size = u32::try_from(*batch_size).unwrap_or(0).max(1);
+        for (name, shape) in shapes {
+            let known = config.inputs.iter().find(|input| input.name == *name).map(|input| &input.dims);
+            if known.is_none_or(|dims| **dims != shape.dim) {
+                let known = known.map_or("is none".to_owned(), |dims| format!("has `{dims}`"));
+                return Err(refused(format!(
+                    "`graph_spec` gives `{:?}` for the input `{name}`, which {known}",
+                    shape.dim
+                )));
+            }
+        }
         if size > largest {
             return Err(refused(format!("a graph for batches of `{size}` is beyond the largest of `{largest}`")));
         }
@@ -240,6 +251,31 @@ mod tests {
         assert!(text.ends_with("graphs are not kept with the accelerator `tensorrt`"), "{text}");
         let text = tensorrt("parameters { key: 'trt_cuda_graph_enable' value: '1' }").unwrap_err();
         assert!(text.contains("has no parameter `trt_cuda_graph_enable`"), "{text}");
+    }
+
+    #[test]
+    fn a_precision_that_cuda_does_not_have_is_refused_with_the_remedy() {
+        let of_cuda = "optimization { execution_accelerators { gpu_execution_accelerator {
+                       name: 'cuda' parameters { key: 'precision_mode' value: 'FP16' } } } }";
+        let of_nobody = "parameters { key: 'precision_mode' value { string_value: 'FP16' } }";
+        for text in [of_cuda, of_nobody] {
+            let text = planned(text).unwrap_err();
+            assert!(text.starts_with("the CUDA provider computes in the types of the model file"), "{text}");
+            assert!(text.contains("gpu_execution_accelerator `tensorrt` with `precision_mode` `FP16`"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_shapes_of_a_graph_are_those_of_the_inputs() {
+        let spec = |shape: &str| {
+            planned(&format!("optimization {{ cuda {{ graphs: true graph_spec {{ batch_size: 2 input {shape} }} }} }}"))
+                .map(|plan| plan.graph_buckets)
+        };
+        assert_eq!(spec("{ key: 'x' value { dim: 4 } }"), Ok(vec![2, 8]));
+        let other = spec("{ key: 'x' value { dim: [ 2, 4 ] } }").unwrap_err();
+        assert!(other.ends_with("`graph_spec` gives `[2, 4]` for the input `x`, which has `[4]`"), "{other}");
+        let none = spec("{ key: 'z' value { dim: 4 } }").unwrap_err();
+        assert!(none.ends_with("for the input `z`, which is none"), "{none}");
     }
 
     #[test]
