@@ -1,3 +1,5 @@
+//! Tests of the regions of system shared memory: keys, the files that are opened, what is off.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::os::unix::fs::symlink;

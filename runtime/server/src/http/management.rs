@@ -29,8 +29,8 @@ pub(super) fn is_management(route: &Route<'_>) -> bool {
         Route::RepositoryLoad { .. }
             | Route::RepositoryUnload { .. }
             | Route::Logging
-            | Route::TraceSetting { .. }
             | Route::SharedMemory { action: SharedMemoryAction::Register | SharedMemoryAction::Unregister, .. }
+            | Route::TraceSetting { .. }
     )
 }
 

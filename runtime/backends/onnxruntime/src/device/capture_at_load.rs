@@ -92,6 +92,7 @@ fn zeroes(config: &ModelConfig, rows: usize) -> Result<InferenceRequest, Serving
     }
     Ok(InferenceRequest {
         id: Box::default(),
+        trace: None,
         regions: None,
         inputs,
         rows: if config.batches() { u32::try_from(rows).map_err(|_| too_large())? } else { 1 },
@@ -102,7 +103,6 @@ fn zeroes(config: &ModelConfig, rows: usize) -> Result<InferenceRequest, Serving
         timeout_microseconds: 0,
         received: Instant::now(),
         deadline: None,
-        trace: None,
     })
 }
 
