@@ -79,7 +79,10 @@ impl Tracer {
             writer: Mutex::new(None),
         };
         if let Some(file) = file {
-            for path in [file.to_owned(), numbered_path(file, 0)] {
+            // A folder that takes no other file is enough for those who want one.
+            let is_numbered = settings.log_frequency > 0 || settings.count > 0;
+            let numbered = is_numbered.then(|| numbered_path(file, 0));
+            for path in std::iter::once(file.to_owned()).chain(numbered) {
                 probe(&path).map_err(|source| TraceFileError { path, source })?;
             }
             let writer = writer::start(&tracer.queue, &tracer.counts, TraceFiles::new(file));
@@ -290,6 +293,18 @@ mod tests {
         let clock = TraceClock::new(Instant::now(), Duration::ZERO);
         let error = Tracer::start(TraceSettings::default(), Some(path), clock).unwrap_err().to_string();
         assert!(error.starts_with("the trace file `/nonexistent/trace.json` cannot be written: "), "{error}");
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("trace.json");
+        std::fs::create_dir(numbered_path(&file, 0)).unwrap();
+        assert!(Tracer::start(TraceSettings::default(), Some(&file), clock).is_ok(), "nothing goes to a numbered file");
+        for settings in [
+            TraceSettings { log_frequency: 2, ..TraceSettings::default() },
+            TraceSettings { count: 2, ..TraceSettings::default() },
+        ] {
+            let error = Tracer::start(settings, Some(&file), clock).unwrap_err().to_string();
+            assert!(error.contains("trace.json.0` cannot be written: "), "{error}");
+        }
     }
 
     #[test]
