@@ -1,4 +1,4 @@
-//! Keys of system shared memory name one plain file in one folder, and what is mapped is what is read.
+//! Tests of the regions of system shared memory: keys, the files that are opened, what is off.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 

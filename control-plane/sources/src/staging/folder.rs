@@ -1,11 +1,11 @@
 //! The partial folder of one destination: opened under a lock, continued or begun anew, published by one rename.
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::os::unix::fs::MetadataExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::lock::{FolderLock, LOCK};
 use super::receipt::{FetchedFile, Receipt};
 use super::{PartFile, Written, durable, hash_file, sync_folder};
 use crate::{ArtifactPath, Sha256Digest, SourceError, SourceErrorCode};
@@ -25,7 +25,7 @@ pub(crate) struct StagingFolder {
     destination: PathBuf,
     partial: PathBuf,
     revision: String,
-    lock: Arc<File>,
+    lock: Arc<FolderLock>,
 }
 
 impl StagingFolder {
@@ -36,7 +36,7 @@ impl StagingFolder {
     pub(crate) fn open(destination: &Path, revision: &str) -> Result<Opened, SourceError> {
         let disk = |error: std::io::Error| SourceError::disk("opening the staging folder", &error);
         let partial = beside(destination, "partial")?;
-        let lock = lock(&partial)?;
+        let lock = FolderLock::take(&partial)?;
         if destination.symlink_metadata().is_ok() {
             let receipt: Option<Receipt> = fs::read(beside(destination, "receipt.json")?)
                 .ok()
@@ -145,39 +145,8 @@ impl StagingFolder {
     }
 }
 
-const LOCK: &str = "lock";
-
 /// Folder of the finished files.
 pub(crate) const FILES: &str = "files";
-
-/// Locks the partial folder, made if it is not there. A lock on a file that its last owner has just removed is no lock:
-/// then the folder is made anew.
-fn lock(partial: &Path) -> Result<File, SourceError> {
-    let disk = |error: std::io::Error| SourceError::disk("locking the staging folder", &error);
-    loop {
-        fs::create_dir_all(partial).map_err(disk)?;
-        let path = partial.join(LOCK);
-        let file = match OpenOptions::new().write(true).create(true).truncate(false).open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            other => other.map_err(disk)?,
-        };
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(SourceError::new(
-                    SourceErrorCode::Busy,
-                    "another fetch is writing to the same destination",
-                    "wait for it to end, then repeat the command",
-                ));
-            }
-            Err(TryLockError::Error(error)) => return Err(disk(error)),
-        }
-        let held = file.metadata().map_err(disk)?;
-        if path.symlink_metadata().is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino())) {
-            return Ok(file);
-        }
-    }
-}
 
 /// `D.ENDING` for the destination `D`.
 fn beside(destination: &Path, ending: &str) -> Result<PathBuf, SourceError> {

@@ -9,6 +9,7 @@
 
 mod durable;
 mod folder;
+mod lock;
 mod part_file;
 mod receipt;
 mod writer;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::durable;
+use super::lock::FolderLock;
 use crate::digest::Sha256Stream;
 use crate::{ArtifactPath, Sha256Digest, SourceError};
 
@@ -35,13 +36,13 @@ pub(crate) struct PartFile {
     mark: Option<String>,
     digest: Sha256Stream,
     /// Who writes outlives the fetch that was dropped, and until then nobody else may write here.
-    _lock: Arc<File>,
+    _lock: Arc<FolderLock>,
 }
 
 impl PartFile {
     /// Opens the part of the file that will be called `name`, in `folder`, whose lock it keeps; empty unless a note vouches
     /// for what is there.
-    pub(crate) fn open(folder: &Path, name: &ArtifactPath, lock: Arc<File>) -> Result<Self, SourceError> {
+    pub(crate) fn open(folder: &Path, name: &ArtifactPath, lock: Arc<FolderLock>) -> Result<Self, SourceError> {
         let id = Sha256Digest::of(name.as_str().as_bytes()).to_string();
         let path = folder.join(format!("{}.part", &id[..32]));
         let note_path = path.with_extension("json");
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     fn open(folder: &Path) -> PartFile {
-        let lock = tempfile::tempfile().unwrap();
+        let lock = FolderLock::take(tempfile::tempdir().unwrap().path()).unwrap();
         PartFile::open(folder, &ArtifactPath::parse("m").unwrap(), Arc::new(lock)).unwrap()
     }
 
